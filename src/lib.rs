@@ -1,0 +1,6 @@
+//! Sekisho: a checkpoint for data that crosses borders.
+//!
+//! The rooms are verbs in the order in which a request meets them; `gateway` walks a request through them, and
+//! ARCHITECTURE.md tells what must hold between them.
+
+pub mod types;

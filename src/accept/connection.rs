@@ -1,0 +1,213 @@
+//! One connection's HTTP: hyper with every limit set, ended by silence, by drain, or by the peer.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::{Accepted, Drain, Handler, Limits};
+
+/// HTTP/2 pings a silent peer so that one that vanished is found out.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// And this long it has to answer.
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+/// Streams that a peer reset before we took them up: past this the connection is a rapid-reset attack (CVE-2023-44487).
+const PENDING_RESETS: usize = 20;
+
+/// Serves HTTP/1.1 on `io`.
+pub(super) async fn http1<H: Handler>(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    limits: &Limits,
+    handler: Arc<H>,
+    session: Arc<H::Session>,
+    drain: Drain,
+) {
+    let activity = Activity::default();
+    let service = service(handler, session, activity.clone());
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(limits.head_bytes.max(8192))
+        .max_headers(limits.headers)
+        .half_close(false)
+        .serve_connection(TokioIo::new(io), service);
+    run(connection, activity, limits.idle, drain).await;
+}
+
+/// Serves HTTP/2 on `io`.
+pub(super) async fn http2<H: Handler>(
+    io: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    limits: &Limits,
+    handler: Arc<H>,
+    session: Arc<H::Session>,
+    drain: Drain,
+) {
+    let activity = Activity::default();
+    let service = service(handler, session, activity.clone());
+    let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.streams)
+        .initial_stream_window_size(limits.stream_window)
+        .initial_connection_window_size(limits.connection_window)
+        .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+        .max_pending_accept_reset_streams(PENDING_RESETS)
+        .max_send_buf_size(limits.stream_window as usize)
+        .keep_alive_interval(PING_INTERVAL)
+        .keep_alive_timeout(PING_TIMEOUT)
+        .serve_connection(TokioIo::new(io), service);
+    run(connection, activity, limits.idle, drain).await;
+}
+
+/// Requests in progress, and how many there have been: what tells a silent connection from a busy one.
+#[derive(Debug, Clone, Default)]
+struct Activity(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    begun: AtomicU64,
+    ended: AtomicU64,
+}
+
+/// Counts a request as ended even when its future is dropped midway.
+struct InProgress(Arc<Counts>);
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.ended.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+impl Activity {
+    fn begin(&self) -> InProgress {
+        self.0.begun.fetch_add(1, Ordering::Relaxed);
+        InProgress(Arc::clone(&self.0))
+    }
+
+    /// The number of requests so far, if none is in progress.
+    fn idle_since(&self) -> Option<u64> {
+        let ended = self.0.ended.load(Ordering::Relaxed);
+        (ended == self.0.begun.load(Ordering::Relaxed)).then_some(ended)
+    }
+}
+
+/// An answer's payload that keeps its request counted as in progress until the last byte is handed over.
+struct Counted<B> {
+    body: Pin<Box<B>>,
+    _in_progress: InProgress,
+}
+
+impl<B: http_body::Body> http_body::Body for Counted<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
+        self.body.as_mut().poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> http_body::SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// The handler as hyper wants it.
+fn service<H: Handler>(
+    handler: Arc<H>,
+    session: Arc<H::Session>,
+    activity: Activity,
+) -> impl hyper::service::Service<
+    hyper::Request<Incoming>,
+    Response = hyper::Response<Counted<H::Body>>,
+    Error = Infallible,
+    Future = impl Future<Output = Result<hyper::Response<Counted<H::Body>>, Infallible>> + Send,
+> + Send
++ use<H> {
+    service_fn(move |request| {
+        let (handler, session) = (Arc::clone(&handler), Arc::clone(&session));
+        let in_progress = activity.begin();
+        async move {
+            let response = handler.handle(session, Accepted { request }).await;
+            Ok(response.map(|body| Counted { body: Box::pin(body), _in_progress: in_progress }))
+        }
+    })
+}
+
+/// A connection that can be asked to finish what it has begun and then close.
+trait Graceful: Future<Output = hyper::Result<()>> {
+    fn finish(self: Pin<&mut Self>);
+}
+
+impl<I, S, B> Graceful for hyper::server::conn::http1::Connection<I, S>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+impl<I, S, B, E> Graceful for hyper::server::conn::http2::Connection<I, S, E>
+where
+    S: hyper::service::HttpService<Incoming, ResBody = B>,
+    S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    B: http_body::Body + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    E: hyper::rt::bounds::Http2ServerConnExec<S::Future, B>,
+{
+    fn finish(self: Pin<&mut Self>) {
+        self.graceful_shutdown();
+    }
+}
+
+/// Drives a connection to its end. How it ends is each exchange's own story, which its record tells.
+async fn run(connection: impl Graceful, activity: Activity, idle: Duration, drain: Drain) {
+    let mut connection = pin!(connection);
+    let mut ordered = pin!(drain.wait());
+    let mut ticks = tokio::time::interval(idle);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    ticks.tick().await;
+    let (mut finishing, mut idle_before) = (false, None);
+    loop {
+        tokio::select! {
+            ended = connection.as_mut() => {
+                if let Err(error) = ended {
+                    tracing::debug!(%error, "connection ended");
+                }
+                return;
+            }
+            () = ordered.as_mut(), if !finishing => {
+                connection.as_mut().finish();
+                finishing = true;
+            }
+            _ = ticks.tick() => {
+                let idle_now = activity.idle_since();
+                if idle_now.is_some() && idle_now == idle_before {
+                    if finishing {
+                        return;
+                    }
+                    connection.as_mut().finish();
+                    finishing = true;
+                }
+                idle_before = idle_now;
+            }
+        }
+    }
+}

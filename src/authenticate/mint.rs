@@ -1,0 +1,109 @@
+//! Passes for our own applications, so that they need no keys and no JWT library.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::json;
+
+use super::pass::PASS_TYPE;
+use super::{AuthenticateError, PASS_LIFETIME};
+use crate::types::{Clock, Digest, ExchangeId, PartyId, Purpose};
+
+/// Signs passes in our name, bound to our gateway's certificate.
+pub struct PassMinter {
+    issuer: PartyId,
+    kid: String,
+    key: EncodingKey,
+    certificate: String,
+    lifetime: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+impl fmt::Debug for PassMinter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PassMinter").field("issuer", &self.issuer).field("kid", &self.kid).finish_non_exhaustive()
+    }
+}
+
+impl PassMinter {
+    /// `pem` is an Ed25519 private key (PKCS#8); passes live for `lifetime`, ten minutes at most, and are bound to
+    /// the certificate with digest `certificate`.
+    ///
+    /// # Errors
+    /// [`AuthenticateError::Configuration`] when the key cannot be used.
+    pub fn new(
+        issuer: PartyId,
+        pem: &[u8],
+        certificate: Digest,
+        lifetime: Duration,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, AuthenticateError> {
+        let unusable = |error: &dyn fmt::Display| AuthenticateError::Configuration(format!("the pass key: {error}"));
+        let key = EncodingKey::from_ed_pem(pem).map_err(|error| unusable(&error))?;
+        let jwk =
+            jsonwebtoken::jwk::Jwk::from_encoding_key(&key, Algorithm::EdDSA).map_err(|error| unusable(&error))?;
+        let kid = jwk.thumbprint(jsonwebtoken::jwk::ThumbprintHash::SHA256).map_err(|error| unusable(&error))?;
+        Ok(Self {
+            issuer,
+            kid,
+            key,
+            certificate: URL_SAFE_NO_PAD.encode(certificate.as_bytes()),
+            lifetime: lifetime.min(PASS_LIFETIME),
+            clock,
+        })
+    }
+
+    /// Our key set as partners need it (RFC 7517).
+    ///
+    /// # Errors
+    /// [`AuthenticateError::Configuration`] when the key has no public form.
+    pub fn jwks(&self) -> Result<serde_json::Value, AuthenticateError> {
+        let unusable = |error: &dyn fmt::Display| AuthenticateError::Configuration(format!("the pass key: {error}"));
+        let mut jwk =
+            jsonwebtoken::jwk::Jwk::from_encoding_key(&self.key, Algorithm::EdDSA).map_err(|error| unusable(&error))?;
+        jwk.common.key_id = Some(self.kid.clone());
+        jwk.common.public_key_use = Some(jsonwebtoken::jwk::PublicKeyUse::Signature);
+        let jwk = serde_json::to_value(jwk).map_err(|error| unusable(&error))?;
+        Ok(json!({ "keys": [jwk] }))
+    }
+
+    /// A new pass to `audience`, never shown before.
+    ///
+    /// # Errors
+    /// [`AuthenticateError::Configuration`] when signing fails.
+    pub fn mint(
+        &self,
+        audience: &PartyId,
+        subject: &str,
+        purpose: &Purpose,
+        action: &str,
+        agreement: Option<&str>,
+    ) -> Result<String, AuthenticateError> {
+        let now = self.clock.now();
+        let mut claims = json!({
+            "iss": self.issuer,
+            "aud": audience,
+            "sub": subject,
+            "iat": now.seconds(),
+            "nbf": now.seconds(),
+            "exp": now.plus(self.lifetime).seconds(),
+            // 80 random bits beside the time: no two passes of ours share an id.
+            "jti": ExchangeId::new(now),
+            "cnf": { "x5t#S256": self.certificate },
+            "purpose": purpose,
+            "action": action,
+        });
+        if let Some(agreement) = agreement {
+            claims["agreement"] = agreement.into();
+        }
+        let mut header = Header::new(Algorithm::EdDSA);
+        header.typ = Some(PASS_TYPE.to_owned());
+        header.kid = Some(self.kid.clone());
+        jsonwebtoken::encode(&header, &claims, &self.key)
+            .map_err(|error| AuthenticateError::Configuration(format!("a pass cannot be signed: {error}")))
+    }
+}

@@ -1,0 +1,294 @@
+//! The pass: a JWT (RFC 7519) that says who asks, why, and under which agreement, bound to a certificate (RFC 8705).
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::memory::{ShownPasses, VerifiedPasses};
+use super::{AuthenticateError, Authenticated, Certificate, Partner};
+use crate::types::{Clock, Digest, PartyId, Purpose, Timestamp};
+
+/// The `typ` of a pass, so that no other JWT of the same issuer can serve as one (RFC 8725, section 3.11).
+pub(super) const PASS_TYPE: &str = "sekisho-pass+jwt";
+/// The longest life of a pass.
+pub const PASS_LIFETIME: Duration = Duration::from_secs(600);
+/// How far a partner's clock may run ahead of ours.
+const CLOCK_SKEW: Duration = Duration::from_secs(30);
+/// The longest pass, in bytes: what is left of the head's limit after a long path.
+const PASS_BYTES: usize = 8 * 1024;
+/// The longest `jti`, `sub` and agreement id, in bytes.
+const TEXT_BYTES: usize = 256;
+
+/// The person or service that asks, as its own organisation vouches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Requester {
+    party: PartyId,
+    subject: String,
+    purpose: Purpose,
+    action: String,
+    agreement: Option<String>,
+    person: Map<String, Value>,
+    jti: String,
+    pass: Digest,
+    certificate: Digest,
+    issued: Timestamp,
+    not_before: Timestamp,
+    expires: Timestamp,
+}
+
+impl Requester {
+    /// The organisation that issued the pass.
+    pub fn party(&self) -> &PartyId {
+        &self.party
+    }
+    /// The person or service (`sub`).
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+    /// Why the data is asked for.
+    pub fn purpose(&self) -> &Purpose {
+        &self.purpose
+    }
+    /// What will be done with it: `transfer`, `train`, `derive`, `publish`, `file_abroad`, `read`.
+    pub fn action(&self) -> &str {
+        &self.action
+    }
+    /// The id of an agreement that the provider holds.
+    pub fn agreement(&self) -> Option<&str> {
+        self.agreement.as_deref()
+    }
+    /// Attributes that the asking party vouches for.
+    pub fn person(&self) -> &Map<String, Value> {
+        &self.person
+    }
+    /// The id of the pass.
+    pub fn jti(&self) -> &str {
+        &self.jti
+    }
+    /// SHA-256 of the pass as it was shown.
+    pub fn pass(&self) -> Digest {
+        self.pass
+    }
+    /// When the pass expires.
+    pub fn expires(&self) -> Timestamp {
+        self.expires
+    }
+}
+
+/// The claims of a pass. Unknown claims are ignored, as RFC 7519, section 4 asks; nothing is believed of them.
+#[derive(Deserialize)]
+struct Claims {
+    iss: String,
+    aud: String,
+    sub: String,
+    iat: u64,
+    #[serde(default)]
+    nbf: Option<u64>,
+    exp: u64,
+    jti: String,
+    cnf: Confirmation,
+    purpose: String,
+    #[serde(default)]
+    action: Option<String>,
+    #[serde(default)]
+    agreement: Option<String>,
+    #[serde(default)]
+    person: Map<String, Value>,
+}
+
+#[derive(Deserialize)]
+struct Confirmation {
+    #[serde(rename = "x5t#S256")]
+    certificate: String,
+}
+
+/// A partner's keys for passes, each with the one algorithm it is for.
+pub(super) struct PassKeys(HashMap<String, (Algorithm, DecodingKey)>);
+
+impl fmt::Debug for PassKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PassKeys").field(&self.0.len()).finish()
+    }
+}
+
+impl PassKeys {
+    /// Reads a JWK set (RFC 7517). Only Ed25519 and P-256 keys with a `kid` are taken; the algorithm follows from the
+    /// key and never from a token.
+    pub(super) fn read(set: &JwkSet) -> Result<Self, String> {
+        let mut keys = HashMap::new();
+        for (place, jwk) in set.keys.iter().enumerate() {
+            let kid = jwk.common.key_id.clone().ok_or_else(|| format!("key {place} of its JWKS has no kid"))?;
+            let algorithm = match &jwk.algorithm {
+                AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
+                AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => Algorithm::ES256,
+                _ => return Err(format!("key {kid} of its JWKS is neither Ed25519 nor P-256")),
+            };
+            let key = DecodingKey::from_jwk(jwk).map_err(|error| format!("key {kid} of its JWKS: {error}"))?;
+            if keys.insert(kid.clone(), (algorithm, key)).is_some() {
+                return Err(format!("two keys of its JWKS have the kid {kid}"));
+            }
+        }
+        Ok(Self(keys))
+    }
+}
+
+/// Verifies passes that are meant for us, each once, and remembers them until they expire.
+pub struct PassVerifier {
+    audience: PartyId,
+    clock: Arc<dyn Clock>,
+    started: Timestamp,
+    verified: VerifiedPasses,
+    shown: ShownPasses,
+}
+
+impl PassVerifier {
+    /// A verifier for passes to `audience`, which is us.
+    pub fn new(audience: PartyId, clock: Arc<dyn Clock>) -> Self {
+        let started = clock.now();
+        Self { audience, clock, started, verified: VerifiedPasses::new(), shown: ShownPasses::new() }
+    }
+
+    /// Verifies the pass in an `Authorization` header, shown by `partner` over a connection with `certificate`.
+    ///
+    /// # Errors
+    /// One variant of [`AuthenticateError`] per reason; the first that applies.
+    pub fn verify(
+        &self,
+        authorization: Option<&http::HeaderValue>,
+        partner: &Arc<Partner>,
+        certificate: &Certificate,
+    ) -> Result<Authenticated, AuthenticateError> {
+        let pass = authorization
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, pass)| pass.trim())
+            .ok_or(AuthenticateError::PassMissing)?;
+        if pass.len() > PASS_BYTES {
+            return Err(AuthenticateError::PassMalformed("is longer than 8 KiB"));
+        }
+        let digest = Digest::of(pass.as_bytes());
+        let requester = match self.verified.get(&digest) {
+            Some(requester) => requester,
+            None => {
+                let requester = Arc::new(self.read(pass, digest, partner)?);
+                self.verified.put(digest, Arc::clone(&requester));
+                requester
+            }
+        };
+        self.applies(&requester, partner, certificate)?;
+        Ok(Authenticated { partner: Arc::clone(partner), requester })
+    }
+
+    /// Notes that a pass is used for a dataset that demands single use.
+    ///
+    /// # Errors
+    /// [`AuthenticateError::PassUsed`], [`AuthenticateError::PassStale`] or [`AuthenticateError::PassMemoryFull`].
+    pub fn use_once(&self, requester: &Requester) -> Result<(), AuthenticateError> {
+        // What was shown before a restart is not remembered, so nothing older than the start counts as new.
+        if requester.issued.seconds() < self.started.seconds() {
+            return Err(AuthenticateError::PassStale);
+        }
+        self.shown.show(requester, self.clock.now())
+    }
+
+    /// What must hold each time a pass is shown.
+    fn applies(
+        &self,
+        requester: &Requester,
+        partner: &Partner,
+        certificate: &Certificate,
+    ) -> Result<(), AuthenticateError> {
+        let now = self.clock.now();
+        if requester.party != *partner.id() {
+            return Err(AuthenticateError::PassWrongIssuer);
+        }
+        if now >= requester.expires {
+            return Err(AuthenticateError::PassExpired);
+        }
+        if now.plus(CLOCK_SKEW) < requester.not_before {
+            return Err(AuthenticateError::PassNotYetValid);
+        }
+        if requester.certificate != certificate.digest() {
+            return Err(AuthenticateError::PassWrongCertificate);
+        }
+        Ok(())
+    }
+
+    /// Checks header and signature, and takes the claims in.
+    fn read(&self, pass: &str, digest: Digest, partner: &Partner) -> Result<Requester, AuthenticateError> {
+        use AuthenticateError::PassMalformed;
+        let header = jsonwebtoken::decode_header(pass).map_err(|_| PassMalformed("is not a signed JWT"))?;
+        if header.typ.as_deref() != Some(PASS_TYPE) {
+            return Err(PassMalformed("must have typ sekisho-pass+jwt"));
+        }
+        let carries_key = header.jku.is_some() || header.jwk.is_some() || header.x5u.is_some() || header.x5c.is_some();
+        if carries_key || header.crit.is_some() {
+            return Err(PassMalformed("must not carry a key, a key's address or critical extensions"));
+        }
+        let kid = header.kid.ok_or(PassMalformed("must name its key (kid)"))?;
+        let (algorithm, key) = partner.keys().0.get(&kid).ok_or(AuthenticateError::PassUnknownKey)?;
+        if header.alg != *algorithm {
+            return Err(PassMalformed("must use the algorithm of its key"));
+        }
+        let mut validation = Validation::new(*algorithm);
+        // Times and audience are checked here, against our own clock and with a code for each.
+        validation.validate_exp = false;
+        validation.validate_nbf = false;
+        validation.validate_aud = false;
+        validation.required_spec_claims.clear();
+        let claims = jsonwebtoken::decode::<Claims>(pass, key, &validation).map_err(|error| match error.kind() {
+            jsonwebtoken::errors::ErrorKind::InvalidSignature => AuthenticateError::PassSignature,
+            _ => PassMalformed("lacks a claim or has one of the wrong type (see the pass in the wire reference)"),
+        })?;
+        self.take(claims.claims, digest)
+    }
+
+    fn take(&self, claims: Claims, pass: Digest) -> Result<Requester, AuthenticateError> {
+        use AuthenticateError::PassMalformed;
+        let party = claims.iss.parse::<PartyId>().map_err(|_| PassMalformed("has an iss that is not a party id"))?;
+        if claims.aud != self.audience.as_str() {
+            return Err(AuthenticateError::PassWrongAudience);
+        }
+        let (issued, expires) = (Timestamp::from_seconds(claims.iat), Timestamp::from_seconds(claims.exp));
+        if expires.since(issued) > PASS_LIFETIME || expires <= issued {
+            return Err(AuthenticateError::PassTooLong);
+        }
+        if issued > self.clock.now().plus(CLOCK_SKEW) {
+            return Err(AuthenticateError::PassNotYetValid);
+        }
+        let texts = [Some(&claims.sub), Some(&claims.jti), claims.action.as_ref(), claims.agreement.as_ref()];
+        let fits = |text: &&String| (1..=TEXT_BYTES).contains(&text.len()) && !text.chars().any(char::is_control);
+        if !texts.iter().flatten().all(fits) {
+            return Err(PassMalformed("has a sub, jti, action or agreement that is empty, too long or not plain text"));
+        }
+        let mut certificate = [0u8; 32];
+        match URL_SAFE_NO_PAD.decode_slice(&claims.cnf.certificate, &mut certificate) {
+            Ok(32) => {}
+            _ => return Err(PassMalformed("has a cnf.x5t#S256 that is not a SHA-256 digest")),
+        }
+        let purpose = claims.purpose.parse().map_err(|_| PassMalformed("has a purpose that is not a term"))?;
+        Ok(Requester {
+            party,
+            subject: claims.sub,
+            purpose,
+            action: claims.action.unwrap_or_else(|| "transfer".to_owned()),
+            agreement: claims.agreement,
+            person: claims.person,
+            jti: claims.jti,
+            pass,
+            certificate: Digest::from_bytes(certificate),
+            issued,
+            not_before: Timestamp::from_seconds(claims.nbf.unwrap_or(claims.iat)),
+            expires,
+        })
+    }
+}

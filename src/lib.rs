@@ -5,4 +5,5 @@
 
 pub mod accept;
 pub mod authenticate;
+pub mod decide;
 pub mod types;

@@ -1,0 +1,56 @@
+//! Agreements that we hold: what a pass may point to, and what papers then count.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use crate::types::{DatasetId, PartyId, Purpose};
+
+/// One agreement with a partner about datasets of ours.
+#[derive(Debug, Clone)]
+pub struct Agreement {
+    /// Its id, as passes name it.
+    pub id: String,
+    /// The partner.
+    pub party: PartyId,
+    /// The datasets it covers.
+    pub datasets: Vec<DatasetId>,
+    /// The purposes it covers; empty for all.
+    pub purposes: Vec<Purpose>,
+    /// First date of validity, `YYYY-MM-DD`.
+    pub from: String,
+    /// Last date of validity, `YYYY-MM-DD`.
+    pub until: String,
+    /// What it makes true of the recipient, such as `need_to_know` or `named`.
+    pub recipient: Map<String, Value>,
+    /// The papers that come with it: legal mechanism, export licence and so on.
+    pub legal: Map<String, Value>,
+}
+
+impl Agreement {
+    /// Whether it covers this use on this date (`YYYY-MM-DD`).
+    pub fn covers(&self, party: &PartyId, dataset: &DatasetId, purpose: &Purpose, date: &str) -> bool {
+        self.party == *party
+            && self.datasets.contains(dataset)
+            && (self.purposes.is_empty() || self.purposes.contains(purpose))
+            && self.from.as_str() <= date
+            && date <= self.until.as_str()
+    }
+}
+
+/// All agreements, by id.
+#[derive(Debug, Default)]
+pub struct Agreements(HashMap<String, Agreement>);
+
+impl Agreements {
+    /// The agreement with this id.
+    pub fn get(&self, id: &str) -> Option<&Agreement> {
+        self.0.get(id)
+    }
+}
+
+impl FromIterator<Agreement> for Agreements {
+    fn from_iter<I: IntoIterator<Item = Agreement>>(agreements: I) -> Self {
+        Self(agreements.into_iter().map(|agreement| (agreement.id.clone(), agreement)).collect())
+    }
+}

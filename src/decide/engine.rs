@@ -1,0 +1,77 @@
+//! The seam between the gateway and what evaluates a policy, and the interpreter of Rego source behind it.
+
+use std::num::NonZeroU32;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use regorus::utils::limits::ExecutionTimerConfig;
+
+use super::{Bundle, DecideError};
+
+/// Work units between two looks at the clock: at some 100 ns a unit, an overrun is noticed within a tenth of a millisecond.
+const TIMER_UNITS: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+
+/// Something that evaluates one policy's entrypoint. One engine serves one evaluation at a time.
+pub(super) trait Engine: Send {
+    /// Evaluates `input` (JSON) and gives the decision document (JSON).
+    fn evaluate(&mut self, input: &str) -> Result<String, DecideError>;
+
+    /// Another engine for the same policy that shares nothing mutable with this one.
+    fn replicate(&self) -> Box<dyn Engine>;
+}
+
+/// The interpreter of Rego source, for the operator's own reviewed policy. It is no sandbox.
+pub(super) struct Interpreter {
+    engine: regorus::Engine,
+    rule: String,
+}
+
+impl Interpreter {
+    /// Compiles the bundle's sources and data.
+    pub(super) fn compile(bundle: &Bundle, budget: Duration) -> Result<Self, DecideError> {
+        let mut engine = regorus::Engine::new();
+        engine.set_strict_builtin_errors(true);
+        engine.set_execution_timer_config(ExecutionTimerConfig { limit: budget, check_interval: TIMER_UNITS });
+        for source in bundle.sources() {
+            engine
+                .add_policy(source.path.clone(), source.text.clone())
+                .map_err(|error| DecideError::Bundle(format!("{}: {error}", source.path)))?;
+        }
+        let data = serde_json::to_string(bundle.data()).map_err(|error| DecideError::Bundle(error.to_string()))?;
+        engine.add_data_json(&data).map_err(|error| DecideError::Bundle(format!("the bundle's data: {error}")))?;
+        let rule = format!("data.{}", bundle.entrypoint().replace('/', "."));
+        Ok(Self { engine, rule })
+    }
+}
+
+impl Engine for Interpreter {
+    fn evaluate(&mut self, input: &str) -> Result<String, DecideError> {
+        // A panic inside the interpreter is a failed evaluation; the engine that saw it is thrown away by the caller.
+        catch_unwind(AssertUnwindSafe(|| {
+            self.engine.set_input_json(input).map_err(failed)?;
+            let value = self.engine.eval_rule(self.rule.clone()).map_err(failed)?;
+            if value == regorus::Value::Undefined {
+                return Err(DecideError::Undefined);
+            }
+            value.to_json_str().map_err(failed)
+        }))
+        .unwrap_or_else(|_| Err(DecideError::Failed("the policy engine crashed".to_owned())))
+    }
+
+    fn replicate(&self) -> Box<dyn Engine> {
+        Box::new(Self { engine: self.engine.clone(), rule: self.rule.clone() })
+    }
+}
+
+/// Sorts an engine's error into overrun and failure.
+fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DecideError {
+    let error = error.into();
+    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&*error);
+    while let Some(cause) = source {
+        if let Some(regorus::LimitError::TimeLimitExceeded { .. }) = cause.downcast_ref() {
+            return DecideError::Overrun;
+        }
+        source = cause.source();
+    }
+    DecideError::Failed(error.to_string())
+}

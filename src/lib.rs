@@ -6,4 +6,6 @@
 pub mod accept;
 pub mod authenticate;
 pub mod decide;
+pub mod enforce;
+pub mod forward;
 pub mod types;

@@ -6,6 +6,7 @@
 mod connection;
 mod limits;
 mod listener;
+mod target;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use rustls::pki_types::CertificateDer;
 
 pub use limits::Limits;
 pub use listener::{Drain, Listener};
+pub use target::{BadTarget, Target};
 
 use crate::types::Blame;
 

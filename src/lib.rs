@@ -8,4 +8,7 @@ pub mod authenticate;
 pub mod decide;
 pub mod enforce;
 pub mod forward;
+pub mod gateway;
+pub mod record;
+pub mod refusal;
 pub mod types;

@@ -17,6 +17,11 @@ impl ExchangeId {
         let _ = aws_lc_rs::rand::fill(&mut random);
         Self(ulid::Ulid::from_parts(at.millis(), u128::from_be_bytes(random)))
     }
+
+    /// The time in the id.
+    pub fn at(self) -> Timestamp {
+        Timestamp::from_millis(self.0.timestamp_ms())
+    }
 }
 
 impl fmt::Display for ExchangeId {

@@ -1,2 +1,0 @@
-//! placeholder until merge
-pub struct Cleared;

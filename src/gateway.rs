@@ -1,0 +1,406 @@
+//! A request's life, top to bottom. The only file that names all six rooms, and the only one that calls them in turn.
+//!
+//! ```text
+//! accept -> authenticate -> decide -> enforce -> (the decision is durable) -> forward -> (the outcome is recorded)
+//! ```
+//!
+//! [`Gateway::cross`] is that walk, the same in all directions. Whatever ends it early is a [`Refusal`], and
+//! [`Gateway::refuse`] is the one way out for all of them: it records first and answers then.
+
+mod journal;
+mod setup;
+mod sides;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use rustls::pki_types::CertificateDer;
+use serde_json::{Map, Value};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::authenticate::{AuthenticateError, Partner, Partners, PassMinter, PassVerifier, Tls};
+use crate::decide::{Agreement, Agreements, Approvals, Dataset, Direction, Permit, Policy, Question, Ruling};
+use crate::enforce::{Cleared, Context, Ended as StreamEnded, FilteredBody, PseudonymKeys};
+use crate::forward::{BodyError, Client, Patient, Payload, reply_headers, request_headers};
+use crate::record::{Ended, Log};
+use crate::refusal::Refusal;
+use crate::types::{Clock, DatasetId, ExchangeId, PartyId};
+
+use journal::{Closing, Story};
+use setup::{ExchangeIds, HandshakeRecords};
+pub use setup::{DatasetSetup, Setup, SetupError};
+pub use sides::{LocalSide, PartnerSession, PartnerSide};
+
+/// The exchange's id, on requests and answers between gateways and to applications.
+pub static EXCHANGE: HeaderName = HeaderName::from_static("sekisho-exchange");
+/// The obligations that accompany a payload, as a JSON array.
+pub static OBLIGATIONS: HeaderName = HeaderName::from_static("sekisho-obligations");
+
+/// The largest answer of a partner that carries no data, such as a refusal or the receipt of a push.
+const NOTICE_BYTES: usize = 64 * 1024;
+
+/// An answer's payload.
+type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BodyError>;
+
+/// One organisation's gateway.
+pub struct Gateway {
+    us: PartyId,
+    our_facts: Map<String, Value>,
+    tls: Tls,
+    admin_anchors: Vec<CertificateDer<'static>>,
+    partners: Arc<Partners>,
+    passes: PassVerifier,
+    minter: PassMinter,
+    subject: String,
+    policy: Arc<Policy>,
+    approvals: Approvals,
+    agreements: Agreements,
+    routes: HashMap<DatasetId, Arc<Route>>,
+    gateways: HashMap<PartyId, Client>,
+    log: Log,
+    pseudonyms: Option<Arc<PseudonymKeys>>,
+    places: Arc<Semaphore>,
+    exchange_ids: ExchangeIds,
+    handshakes: HandshakeRecords,
+    idle: Duration,
+    clock: Arc<dyn Clock>,
+    about: Bytes,
+    jwks: Bytes,
+}
+
+/// A dataset of ours in service.
+struct Route {
+    dataset: Dataset,
+    client: Client,
+    pull: bool,
+    push: bool,
+    single_use: bool,
+}
+
+/// What both listeners know of a request before the walk begins.
+struct Arrival<'a> {
+    direction: Direction,
+    partner: &'a Arc<Partner>,
+    dataset: &'a Dataset,
+    agreement: Option<&'a Agreement>,
+    client: &'a Client,
+    /// Path and query as the other side will get them.
+    path: String,
+    /// Headers that go on beside those of the request.
+    headers: HeaderMap,
+    /// Whether the payload is in the request (a push) or in the answer (a pull).
+    push: bool,
+}
+
+/// A refused exchange on its way to [`Gateway::refuse`]: with the duty to close it, if its decision stands already.
+struct Stopped {
+    refusal: Refusal,
+    closing: Option<Arc<Closing>>,
+}
+
+impl<E: Into<Refusal>> From<E> for Stopped {
+    fn from(error: E) -> Self {
+        Self { refusal: error.into(), closing: None }
+    }
+}
+
+impl Gateway {
+    /// Who we are.
+    pub fn us(&self) -> &PartyId {
+        &self.us
+    }
+
+    /// Our partners.
+    pub fn partners(&self) -> &Arc<Partners> {
+        &self.partners
+    }
+
+    /// The approvals on file.
+    pub fn approvals(&self) -> &Approvals {
+        &self.approvals
+    }
+
+    /// The log.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// TLS for the partner listener.
+    ///
+    /// # Errors
+    /// [`AuthenticateError`] when our key does not belong to our certificate.
+    pub fn partner_tls(&self) -> Result<Arc<rustls::ServerConfig>, AuthenticateError> {
+        self.tls.partner_server(Arc::clone(&self.partners))
+    }
+
+    /// TLS for the admin listener.
+    ///
+    /// # Errors
+    /// [`AuthenticateError`] when an anchor is unusable.
+    pub fn admin_tls(&self) -> Result<Arc<rustls::ServerConfig>, AuthenticateError> {
+        self.tls.admin_server(&self.admin_anchors)
+    }
+
+    /// The walk through the rooms, for a request whose asker is known.
+    async fn cross(
+        &self,
+        story: &mut Story,
+        arrival: Arrival<'_>,
+        request: &HeaderMap,
+        body: Incoming,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Response<Body>, Stopped> {
+        let permit = self.decide(story, &arrival).await?;
+        let context = Context {
+            recipient: match arrival.direction {
+                Direction::Export => arrival.partner.id().clone(),
+                Direction::Import | Direction::Request => self.us.clone(),
+            },
+            exchange: story.exchange,
+            pseudonym_keys: self.pseudonyms.clone(),
+        };
+        let cleared = Cleared::new(permit, &context)?;
+        let accompanying = cleared.plan().accompanying().to_vec();
+        let closing = Closing::new(self, story, accompanying, Some(place));
+        if let Err(error) = story.permitted(self, cleared.permit()).await {
+            return Err(Stopped { refusal: error.into(), closing: Some(closing) });
+        }
+        // From here the permission is on record, so every way out is an outcome.
+        let walked = if arrival.push {
+            self.push(story, &arrival, &cleared, request, body, &closing).await
+        } else {
+            self.pull(story, &arrival, &cleared, request, &closing).await
+        };
+        walked.map_err(|refusal| Stopped { refusal, closing: Some(closing) })
+    }
+
+    /// Asks the policy: a lookup where it was asked the same before, else an evaluation off the worker.
+    async fn decide(&self, story: &Story, arrival: &Arrival<'_>) -> Result<Permit, Refusal> {
+        // Both listeners refuse a request without a purpose before they come here.
+        let purpose = story.purpose.as_ref().ok_or_else(|| Refusal::new("purpose_missing"))?;
+        let question = Question {
+            at: story.at,
+            direction: arrival.direction,
+            dataset: arrival.dataset,
+            purpose,
+            action: story.action.as_deref().unwrap_or("transfer"),
+            counterparty: arrival.partner.id(),
+            counterparty_facts: arrival.partner.facts(),
+            us: &self.us,
+            our_facts: &self.our_facts,
+            agreement: arrival.agreement,
+            person: story.requester.as_deref().map(|requester| requester.person()),
+            method: story.method.as_str(),
+            path: &arrival.path,
+        };
+        let (input, digest) = question.input();
+        let decision = match self.policy.recall(&digest) {
+            Some(decision) => Ok(decision),
+            None => {
+                let policy = Arc::clone(&self.policy);
+                tokio::task::spawn_blocking(move || policy.decide(&input, digest)).await.unwrap_or_else(|error| {
+                    Err(crate::decide::DecideError::Failed(format!("the evaluation was lost: {error}")))
+                })
+            }
+        };
+        match Policy::rule(&question, digest, decision, &self.approvals, story.at) {
+            Ruling::Permitted(permit) => Ok(permit),
+            Ruling::Refused(denial) => Err(denial.into()),
+        }
+    }
+
+    /// The payload comes with the answer.
+    async fn pull(
+        &self,
+        story: &Story,
+        arrival: &Arrival<'_>,
+        cleared: &Cleared,
+        request: &HeaderMap,
+        closing: &Arc<Closing>,
+    ) -> Result<Response<Body>, Refusal> {
+        let plan = cleared.plan();
+        let untouched = plan.is_pass_through();
+        let mut headers = request_headers(request, untouched);
+        headers.remove(header::CONTENT_TYPE);
+        headers.remove(header::CONTENT_ENCODING);
+        headers.extend(arrival.headers.clone());
+        let answer = arrival.client.send(cleared, story.method.clone(), &arrival.path, headers, None).await?;
+        closing.upstream(answer.status());
+        let status = answer.status();
+        if arrival.direction == Direction::Request && !status.is_success() && status != StatusCode::NOT_MODIFIED {
+            return self.partners_notice(story, answer, closing).await;
+        }
+        match status {
+            StatusCode::OK => {}
+            StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED if untouched => {}
+            StatusCode::NOT_FOUND | StatusCode::GONE => return Err(Refusal::new("upstream_not_found")),
+            status if status.is_server_error() => return Err(Refusal::new("upstream_failed")),
+            _ => return Err(Refusal::new("upstream_refused")),
+        }
+        let (head, payload) = answer.into_parts();
+        let filter = if untouched {
+            None
+        } else {
+            Some(plan.open(text(&head.headers, header::CONTENT_TYPE), text(&head.headers, header::CONTENT_ENCODING))?)
+        };
+        let on_end = {
+            let closing = Arc::clone(closing);
+            move |summary| closing.streamed(&summary)
+        };
+        let mut payload = FilteredBody::new(Patient::new(payload, self.idle), filter, on_end);
+        // A payload that is not what it says is refused with a proper status while nothing of it has left.
+        payload.prime().await.map_err(|error| match error {
+            Some(error) => Refusal::from(error),
+            None => Refusal::new("upstream_broken"),
+        })?;
+        let mut response = Response::new(payload.boxed_unsync());
+        *response.status_mut() = status;
+        *response.headers_mut() = reply_headers(&head.headers, untouched);
+        if let Some(conveyed) = plan.conveyed().and_then(|text| HeaderValue::try_from(text).ok()) {
+            response.headers_mut().insert(OBLIGATIONS.clone(), conveyed);
+        } else if let Some(conveyed) = head.headers.get(&OBLIGATIONS).filter(|_| arrival.direction == Direction::Request) {
+            response.headers_mut().insert(OBLIGATIONS.clone(), conveyed.clone());
+        }
+        closing.answering(status);
+        Ok(response)
+    }
+
+    /// The payload comes with the request.
+    async fn push(
+        &self,
+        story: &Story,
+        arrival: &Arrival<'_>,
+        cleared: &Cleared,
+        request: &HeaderMap,
+        body: Incoming,
+        closing: &Arc<Closing>,
+    ) -> Result<Response<Body>, Refusal> {
+        let plan = cleared.plan();
+        let untouched = plan.is_pass_through();
+        let filter = if untouched {
+            None
+        } else {
+            Some(plan.open(text(request, header::CONTENT_TYPE), text(request, header::CONTENT_ENCODING))?)
+        };
+        let (told, summary) = tokio::sync::oneshot::channel();
+        let mut payload = FilteredBody::new(Patient::new(body, self.idle), filter, move |summary| {
+            // Nobody listens only when the exchange was dropped, and then `Closing` tells its end.
+            let _ = told.send(summary);
+        });
+        payload.prime().await.map_err(|error| match error {
+            Some(error) => Refusal::from(error),
+            None => Refusal::new("upload_broken"),
+        })?;
+        let mut headers = request_headers(request, false);
+        headers.extend(arrival.headers.clone());
+        if let Some(conveyed) = plan.conveyed().and_then(|text| HeaderValue::try_from(text).ok()) {
+            headers.insert(OBLIGATIONS.clone(), conveyed);
+        }
+        let payload: Payload = payload.boxed_unsync();
+        let answer =
+            arrival.client.send(cleared, story.method.clone(), &arrival.path, headers, Some(payload)).await;
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => {
+                // When the payload itself was at fault, that is the reason to tell.
+                return Err(match summary.await.map(|summary| summary.ended) {
+                    Ok(StreamEnded::Failed(fault)) => fault.into(),
+                    Ok(StreamEnded::Broken) => Refusal::new("upload_broken"),
+                    _ => error.into(),
+                });
+            }
+        };
+        let status = answer.status();
+        closing.upstream(status);
+        let summary = summary.await.ok();
+        if summary.as_ref().is_none_or(|summary| summary.ended != StreamEnded::Complete) {
+            return Err(Refusal::new(if status.is_success() { "upload_broken" } else { "upstream_refused" }));
+        }
+        if arrival.direction == Direction::Export && !status.is_success() {
+            return self.partners_notice(story, answer, closing).await;
+        }
+        if !status.is_success() {
+            return Err(Refusal::new(if status.is_server_error() { "upstream_failed" } else { "upstream_refused" }));
+        }
+        closing.close(Ended::Complete, Some(StatusCode::CREATED.as_u16()), None, summary.as_ref());
+        let receipt = serde_json::json!({
+            "exchange": story.exchange,
+            "bytes": summary.as_ref().map(|summary| summary.bytes_out),
+            "digest": summary.as_ref().map(|summary| summary.digest_after),
+        });
+        let mut response = Response::new(whole(Bytes::from(format!("{receipt}\n"))));
+        *response.status_mut() = StatusCode::CREATED;
+        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        Ok(response)
+    }
+
+    /// A partner's refusal goes to our application as it came.
+    async fn partners_notice(
+        &self,
+        story: &Story,
+        answer: Response<Incoming>,
+        closing: &Arc<Closing>,
+    ) -> Result<Response<Body>, Refusal> {
+        let (head, body) = answer.into_parts();
+        let body = Limited::new(Patient::new(body, self.idle), NOTICE_BYTES).collect().await;
+        let body = body.map_err(|_| Refusal::new("upstream_broken"))?.to_bytes();
+        tracing::info!(exchange = %story.exchange, status = head.status.as_u16(), "the partner refused");
+        closing.close(Ended::Refused, Some(head.status.as_u16()), Some("partner_refused"), None);
+        let mut response = Response::new(whole(body));
+        *response.status_mut() = head.status;
+        *response.headers_mut() = reply_headers(&head.headers, false);
+        Ok(response)
+    }
+
+    /// The one way out for everything that is not permitted or did not work: on record first, then to the peer.
+    async fn refuse(&self, story: &Story, stopped: Stopped) -> Response<Body> {
+        let Stopped { mut refusal, closing } = stopped;
+        let closing = match closing {
+            Some(closing) => closing,
+            None => {
+                let closing = Closing::new(self, story, Vec::new(), None);
+                if let Err(error) = story.refused(self, &refusal).await {
+                    refusal = error.into();
+                }
+                closing
+            }
+        };
+        closing.close(Ended::Refused, Some(refusal.status().as_u16()), Some(refusal.code()), None);
+        refusal.answer(Some(story.exchange)).map(|body| body.map_err(|never| match never {}).boxed_unsync())
+    }
+}
+
+fn whole(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// Whether a method fetches (`Some(false)`) or sends (`Some(true)`).
+fn is_push(method: &Method) -> Option<bool> {
+    match *method {
+        Method::GET | Method::HEAD => Some(false),
+        Method::PUT | Method::POST => Some(true),
+        _ => None,
+    }
+}
+
+/// Puts the exchange's id on an answer.
+fn named(mut response: Response<Body>, exchange: ExchangeId) -> Response<Body> {
+    if let Ok(value) = HeaderValue::try_from(exchange.to_string()) {
+        response.headers_mut().insert(EXCHANGE.clone(), value);
+    }
+    response
+}

@@ -1,0 +1,227 @@
+//! One exchange as the record tells it: a decision entry, and an outcome entry however it ends.
+
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::StatusCode;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::Gateway;
+use crate::authenticate::Requester;
+use crate::decide::{Direction, Permit, Verdict};
+use crate::enforce::{CarriedOut, Ended as StreamEnded, Summary};
+use crate::record::{
+    Carried, DecisionEntry, Direction as RecordDirection, Ended, Log, OutcomeEntry, PassRef, PolicyRef, Reason,
+    RecordError, RequestLine, Verdict as RecordVerdict,
+};
+use crate::refusal::Refusal;
+use crate::types::{Clock, DatasetId, Digest, ExchangeId, PartyId, Purpose, Tag, Timestamp};
+
+/// What is known of an exchange so far. Filled in on the way through the rooms.
+pub(super) struct Story {
+    pub(super) exchange: ExchangeId,
+    pub(super) at: Timestamp,
+    pub(super) direction: Direction,
+    pub(super) counterparty: Option<PartyId>,
+    pub(super) certificate: Option<Digest>,
+    pub(super) requester: Option<Arc<Requester>>,
+    pub(super) dataset: Option<DatasetId>,
+    pub(super) tags: Vec<Tag>,
+    pub(super) purpose: Option<Purpose>,
+    pub(super) action: Option<String>,
+    pub(super) agreement: Option<String>,
+    pub(super) method: http::Method,
+    pub(super) path: String,
+}
+
+/// How a decision was reached, for its entry.
+enum Reached<'a> {
+    Permitted(&'a Permit),
+    Refused(&'a Refusal),
+}
+
+impl Story {
+    /// Makes the permission durable. Nothing leaves before this returns.
+    pub(super) async fn permitted(&self, gateway: &Gateway, permit: &Permit) -> Result<(), RecordError> {
+        self.decide(gateway, &Reached::Permitted(permit)).await
+    }
+
+    /// Makes the refusal durable.
+    pub(super) async fn refused(&self, gateway: &Gateway, refusal: &Refusal) -> Result<(), RecordError> {
+        self.decide(gateway, &Reached::Refused(refusal)).await
+    }
+
+    async fn decide(&self, gateway: &Gateway, reached: &Reached<'_>) -> Result<(), RecordError> {
+        let sealed = gateway.log.seal(&self.entry(&gateway.us, reached))?;
+        gateway.log.append(sealed).await.map(|_| ())
+    }
+
+    fn entry<'a>(&'a self, us: &'a PartyId, reached: &Reached<'a>) -> DecisionEntry<'a> {
+        let counterparty = self.counterparty.as_ref();
+        let (provider, consumer) = match (self.direction, self.method.is_safe()) {
+            (Direction::Request, _) => (counterparty, Some(us)),
+            (Direction::Export, _) => (Some(us), counterparty),
+            (Direction::Import, _) => (counterparty, Some(us)),
+        };
+        let (decision, input, approval) = match reached {
+            Reached::Permitted(permit) => (Some(permit.decision()), Some(permit.input()), permit.approval()),
+            Reached::Refused(refusal) => {
+                let denial = refusal.denial();
+                (denial.and_then(|denial| denial.decision.as_ref()), denial.map(|denial| denial.input), None)
+            }
+        };
+        DecisionEntry {
+            exchange: self.exchange,
+            at: self.at,
+            provider,
+            consumer,
+            direction: match self.direction {
+                Direction::Export => RecordDirection::Export,
+                Direction::Import => RecordDirection::Import,
+                Direction::Request => RecordDirection::Request,
+            },
+            dataset: self.dataset.as_ref(),
+            tags: &self.tags,
+            purpose: self.purpose.as_ref(),
+            action: self.action.as_deref(),
+            agreement: self.agreement.as_deref(),
+            pass: self.requester.as_ref().map(|requester| PassRef {
+                digest: requester.pass(),
+                jti: Some(requester.jti()),
+                sub: Some(requester.subject()),
+            }),
+            certificate: self.certificate,
+            input,
+            policy: decision.map(|decision| {
+                let policy = decision.policy();
+                PolicyRef { id: &policy.id, revision: &policy.revision, digest: policy.digest }
+            }),
+            decision: match reached {
+                Reached::Permitted(_) => RecordVerdict::Permit,
+                Reached::Refused(refusal) => match refusal.verdict() {
+                    Some(Verdict::Deny | Verdict::Permit) => RecordVerdict::Deny,
+                    Some(Verdict::Review) => RecordVerdict::Review,
+                    None => RecordVerdict::Refused,
+                },
+            },
+            code: match reached {
+                Reached::Permitted(_) => None,
+                Reached::Refused(refusal) => Some(refusal.code()),
+            },
+            reasons: decision.map_or_else(Vec::new, |decision| {
+                let reasons = decision.reasons().iter();
+                reasons
+                    .map(|reason| Reason { rule: &reason.rule, why: &reason.why, remedy: Some(&reason.remedy) })
+                    .collect()
+            }),
+            obligations: decision.map(|decision| decision.obligations()).unwrap_or_default(),
+            approval: approval.map(|approval| approval.id.as_str()),
+            request: Some(RequestLine { method: self.method.as_str(), path: &self.path }),
+        }
+    }
+}
+
+/// The duty to write one exchange's outcome entry, exactly once, whatever happens: also when the exchange is dropped.
+pub(super) struct Closing {
+    log: Log,
+    clock: Arc<dyn Clock>,
+    exchange: ExchangeId,
+    began: Timestamp,
+    accompanying: Vec<CarriedOut>,
+    done: AtomicBool,
+    /// Set once an answer is on its way: from then on the end of its payload is the end of the exchange.
+    answered: AtomicU16,
+    upstream_status: AtomicU16,
+    /// The exchange's place among those in progress, given back when it is over.
+    place: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+impl Closing {
+    pub(super) fn new(
+        gateway: &Gateway,
+        story: &Story,
+        accompanying: Vec<CarriedOut>,
+        place: Option<OwnedSemaphorePermit>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            log: gateway.log.clone(),
+            clock: Arc::clone(&gateway.clock),
+            exchange: story.exchange,
+            began: story.at,
+            accompanying,
+            done: AtomicBool::new(false),
+            answered: AtomicU16::new(0),
+            upstream_status: AtomicU16::new(0),
+            place: Mutex::new(place),
+        })
+    }
+
+    /// Notes what the other side answered.
+    pub(super) fn upstream(&self, status: StatusCode) {
+        self.upstream_status.store(status.as_u16(), Ordering::Relaxed);
+    }
+
+    /// From now on the end of the answer's payload closes the exchange.
+    pub(super) fn answering(&self, status: StatusCode) {
+        self.answered.store(status.as_u16(), Ordering::Release);
+    }
+
+    /// The answer's payload ended. Without an answer on its way this says nothing: whoever refuses will say more.
+    pub(super) fn streamed(&self, summary: &Summary) {
+        if let Some(status) = number(&self.answered) {
+            let (ended, code) = match &summary.ended {
+                StreamEnded::Complete => (Ended::Complete, None),
+                StreamEnded::Broken => (Ended::Broken, None),
+                StreamEnded::Failed(error) => (Ended::Broken, Some(error.code())),
+            };
+            self.close(ended, Some(status), code, Some(summary));
+        }
+    }
+
+    /// The exchange is over.
+    pub(super) fn close(&self, ended: Ended, status: Option<u16>, code: Option<&str>, summary: Option<&Summary>) {
+        if self.done.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let now = self.clock.now();
+        let mut entry = OutcomeEntry::new(self.exchange, now, ended);
+        entry.status = status;
+        entry.code = code;
+        entry.upstream_status = number(&self.upstream_status);
+        entry.milliseconds = u64::try_from(now.since(self.began).as_millis()).ok();
+        if let Some(summary) = summary {
+            entry.bytes_in = Some(summary.bytes_in);
+            entry.bytes_out = Some(summary.bytes_out);
+            entry.digest_before = Some(summary.digest_before);
+            entry.digest_after = Some(summary.digest_after);
+            let carried = summary.carried.iter().chain(&self.accompanying);
+            entry.obligations_carried = carried
+                .map(|carried| Carried {
+                    action: &carried.action,
+                    rule: &carried.rule,
+                    how: Some(&carried.how),
+                    fields: carried.fields.iter().map(String::as_str).collect(),
+                    count: carried.count,
+                })
+                .collect();
+        }
+        let appended = self.log.seal(&entry).and_then(|sealed| self.log.append_soon(sealed));
+        if let Err(error) = appended {
+            // The log refuses from here on, so no further exchange begins; the next opening closes this one as unknown.
+            tracing::error!(%error, exchange = %self.exchange, "an outcome could not be recorded");
+        }
+        drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
+        tracing::info!(exchange = %self.exchange, ?ended, status, code, milliseconds = entry.milliseconds, "exchange");
+    }
+}
+
+fn number(status: &AtomicU16) -> Option<u16> {
+    Some(status.load(Ordering::Acquire)).filter(|status| *status != 0)
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        // The peer went away before there was an answer, or the exchange was cut: that too is an outcome.
+        self.close(Ended::Broken, number(&self.answered), None, None);
+    }
+}

@@ -1,0 +1,196 @@
+//! What a gateway is made of, before it runs.
+
+use std::collections::HashMap;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use lru::LruCache;
+use rustls::pki_types::CertificateDer;
+use serde_json::{Map, Value, json};
+use tokio::sync::Semaphore;
+
+use super::{Gateway, Route};
+use crate::authenticate::{AuthenticateError, Credentials, PartnerEntry, Partners, PassMinter, PassVerifier, Tls};
+use crate::decide::{Agreement, Approvals, Dataset, Policy};
+use crate::enforce::PseudonymKeys;
+use crate::forward::{Client, Destination, ForwardError, Timeouts};
+use crate::record::Log;
+use crate::types::{Clock, ExchangeId, PartyId, Timestamp};
+
+/// A dataset and how to reach it.
+pub struct DatasetSetup {
+    /// As policies see it.
+    pub dataset: Dataset,
+    /// Its data service, `http://host:port/path`.
+    pub upstream: String,
+    /// Whether partners may fetch it.
+    pub pull: bool,
+    /// Whether partners may send it.
+    pub push: bool,
+    /// Whether a pass may be shown for it only once.
+    pub single_use: bool,
+}
+
+/// Everything a gateway needs to know, read and checked by the shell.
+pub struct Setup {
+    /// Who we are.
+    pub us: PartyId,
+    /// What is known of us, as policies see it.
+    pub our_facts: Map<String, Value>,
+    /// Our certificate chain and key.
+    pub credentials: Credentials,
+    /// Authorities for operators' certificates.
+    pub admin_anchors: Vec<CertificateDer<'static>>,
+    /// Ed25519 private key (PKCS#8 PEM) that signs passes for our applications.
+    pub pass_key: Vec<u8>,
+    /// Life of those passes.
+    pub pass_lifetime: Duration,
+    /// Their `sub`.
+    pub subject: String,
+    /// Partners.
+    pub partners: Vec<PartnerEntry>,
+    /// Datasets.
+    pub datasets: Vec<DatasetSetup>,
+    /// Agreements.
+    pub agreements: Vec<Agreement>,
+    /// The policy.
+    pub policy: Policy,
+    /// The log.
+    pub log: Log,
+    /// Keys for pseudonyms.
+    pub pseudonyms: Option<PseudonymKeys>,
+    /// Exchanges in progress at once.
+    pub exchanges: usize,
+    /// Time limits towards upstreams and partners.
+    pub timeouts: Timeouts,
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Why a gateway cannot be assembled.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// Certificates, keys or partners.
+    #[error(transparent)]
+    Authenticate(#[from] AuthenticateError),
+    /// An address.
+    #[error(transparent)]
+    Forward(#[from] ForwardError),
+}
+
+impl Gateway {
+    /// Puts a gateway together. Nothing listens yet.
+    ///
+    /// # Errors
+    /// [`SetupError`] when a part does not work.
+    pub fn assemble(setup: Setup) -> Result<Arc<Self>, SetupError> {
+        let tls = Tls::new(setup.credentials, Arc::clone(&setup.clock))?;
+        let partners = Arc::new(Partners::new(setup.partners)?);
+        let certificate = tls.certificate().digest();
+        let minter = PassMinter::new(
+            setup.us.clone(),
+            &setup.pass_key,
+            certificate,
+            setup.pass_lifetime,
+            Arc::clone(&setup.clock),
+        )?;
+        let mut gateways = HashMap::new();
+        for partner in partners.iter() {
+            if let Some(endpoint) = partner.endpoint() {
+                let destination = Destination::partner(endpoint, tls.client(partner)?)?;
+                gateways.insert(partner.id().clone(), Client::new(destination, setup.timeouts.clone())?);
+            }
+        }
+        let mut routes = HashMap::new();
+        for entry in setup.datasets {
+            let client = Client::new(Destination::upstream(&entry.upstream)?, setup.timeouts.clone())?;
+            let DatasetSetup { dataset, pull, push, single_use, .. } = entry;
+            let id = dataset.id().clone();
+            routes.insert(id, Arc::new(Route { dataset, client, pull, push, single_use }));
+        }
+        let jwks = minter.jwks()?;
+        let signer = setup.log.signer();
+        let about = json!({
+            "party": setup.us,
+            "policy": setup.policy.identity().as_ref(),
+            "log": { "origin": setup.log.origin(), "key": signer.verifier_key(setup.log.origin()) },
+            "jwks_uri": "/.well-known/jwks.json",
+        });
+        Ok(Arc::new(Self {
+            passes: PassVerifier::new(setup.us.clone(), Arc::clone(&setup.clock)),
+            us: setup.us,
+            our_facts: setup.our_facts,
+            tls,
+            admin_anchors: setup.admin_anchors,
+            partners,
+            minter,
+            subject: setup.subject,
+            policy: Arc::new(setup.policy),
+            approvals: Approvals::default(),
+            agreements: setup.agreements.into_iter().collect(),
+            routes,
+            gateways,
+            log: setup.log,
+            pseudonyms: setup.pseudonyms.map(Arc::new),
+            places: Arc::new(Semaphore::new(setup.exchanges)),
+            exchange_ids: ExchangeIds::new(),
+            handshakes: HandshakeRecords::new(),
+            idle: setup.timeouts.idle,
+            clock: setup.clock,
+            about: Bytes::from(about.to_string()),
+            jwks: Bytes::from(jwks.to_string()),
+        }))
+    }
+}
+
+/// Ids that partners proposed lately, so that none is taken twice.
+pub(super) struct ExchangeIds(Mutex<LruCache<ExchangeId, ()>>);
+
+/// Proposed ids remembered; one evicted early could be taken again, which only makes its owner's own records ambiguous.
+const PROPOSED: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+/// How far the time in a proposed id may be from ours.
+const PROPOSED_AGE: Duration = Duration::from_secs(120);
+
+impl ExchangeIds {
+    fn new() -> Self {
+        Self(Mutex::new(LruCache::new(PROPOSED)))
+    }
+
+    /// The id that the other side proposes if it is new and recent, so that both logs name the exchange alike; else a
+    /// fresh one, which the answer tells.
+    pub(super) fn take(&self, proposed: Option<&http::HeaderValue>, now: Timestamp) -> ExchangeId {
+        let id = proposed.and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<ExchangeId>().ok());
+        let Some(id) = id.filter(|id| id.at().since(now) < PROPOSED_AGE && now.since(id.at()) < PROPOSED_AGE) else {
+            return ExchangeId::new(now);
+        };
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match taken.put(id, ()) {
+            None => id,
+            Some(()) => ExchangeId::new(now),
+        }
+    }
+}
+
+/// Refused handshakes that are recorded: a few a second, so that strangers cannot fill the disk.
+pub(super) struct HandshakeRecords(Mutex<(u64, u32)>);
+
+/// Refused handshakes recorded in one second; those beyond are logged only.
+const HANDSHAKES_A_SECOND: u32 = 10;
+
+impl HandshakeRecords {
+    fn new() -> Self {
+        Self(Mutex::new((0, 0)))
+    }
+
+    /// Whether one more may be recorded now.
+    pub(super) fn allow(&self, now: Timestamp) -> bool {
+        let mut second = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if second.0 != now.seconds() {
+            *second = (now.seconds(), 0);
+        }
+        second.1 += 1;
+        second.1 <= HANDSHAKES_A_SECOND
+    }
+}

@@ -1,0 +1,191 @@
+//! The only place where an error or a denial turns into what a peer sees: a status and a problem document (RFC 9457).
+//!
+//! A peer gets the stable code, the exchange and a plain sentence; causes stay in our own log.
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use http_body_util::Full;
+use serde::Serialize;
+
+use crate::accept::BadTarget;
+use crate::authenticate::AuthenticateError;
+use crate::decide::{Denial, Reason, Verdict};
+use crate::enforce::EnforceError;
+use crate::forward::ForwardError;
+use crate::record::RecordError;
+use crate::types::ExchangeId;
+
+/// Why an exchange does not take place, in the words of the record and of the peer.
+#[derive(Debug, Clone)]
+pub struct Refusal {
+    code: &'static str,
+    denial: Option<Denial>,
+}
+
+/// A problem document.
+#[derive(Serialize)]
+struct Problem<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    code: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exchange: Option<ExchangeId>,
+    #[serde(skip_serializing_if = "<[Reason]>::is_empty")]
+    reasons: &'a [Reason],
+}
+
+impl Refusal {
+    /// A refusal that is no room's error, by its code.
+    pub fn new(code: &'static str) -> Self {
+        Self { code, denial: None }
+    }
+
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The policy's denial, if it was the policy that refused.
+    pub fn denial(&self) -> Option<&Denial> {
+        self.denial.as_ref()
+    }
+
+    /// What the decision entry says: `deny` and `review` are the policy's words.
+    pub fn verdict(&self) -> Option<Verdict> {
+        self.denial.as_ref().map(|denial| denial.decision.as_ref().map_or(Verdict::Deny, |decision| decision.verdict()))
+    }
+
+    /// The HTTP status of this code.
+    pub fn status(&self) -> StatusCode {
+        explain(self.code).0
+    }
+
+    /// The answer that a peer sees.
+    pub fn answer(&self, exchange: Option<ExchangeId>) -> Response<Full<Bytes>> {
+        let (status, title) = explain(self.code);
+        let reasons = self.denial.as_ref().and_then(|denial| denial.decision.as_ref());
+        let problem = Problem {
+            kind: format!("urn:sekisho:problem:{}", self.code),
+            title,
+            status: status.as_u16(),
+            code: self.code,
+            exchange,
+            reasons: reasons.map(|decision| decision.reasons()).unwrap_or_default(),
+        };
+        // A struct of strings and numbers always has a JSON form.
+        let mut text = serde_json::to_vec(&problem).unwrap_or_default();
+        text.push(b'\n');
+        let mut answer = Response::new(Full::new(Bytes::from(text)));
+        *answer.status_mut() = status;
+        let headers = answer.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("5"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"sekisho\""));
+        }
+        answer
+    }
+}
+
+impl From<AuthenticateError> for Refusal {
+    fn from(error: AuthenticateError) -> Self {
+        Self::new(error.code())
+    }
+}
+
+impl From<BadTarget> for Refusal {
+    fn from(_: BadTarget) -> Self {
+        Self::new("target_invalid")
+    }
+}
+
+impl From<Denial> for Refusal {
+    fn from(denial: Denial) -> Self {
+        if let Some(error) = &denial.error {
+            tracing::error!(%error, "the policy did not decide");
+        }
+        Self { code: denial.code, denial: Some(denial) }
+    }
+}
+
+impl From<EnforceError> for Refusal {
+    fn from(error: EnforceError) -> Self {
+        tracing::warn!(%error, "an obligation cannot be carried out");
+        Self::new(error.code())
+    }
+}
+
+impl From<ForwardError> for Refusal {
+    fn from(error: ForwardError) -> Self {
+        tracing::warn!(%error, "no answer from the other side");
+        Self::new(error.code())
+    }
+}
+
+impl From<RecordError> for Refusal {
+    fn from(error: RecordError) -> Self {
+        tracing::error!(%error, "the record cannot be kept");
+        Self::new(error.code())
+    }
+}
+
+/// Status and plain sentence of every code.
+fn explain(code: &str) -> (StatusCode, &'static str) {
+    use StatusCode as S;
+    match code {
+        "target_invalid" => (S::BAD_REQUEST, "The path or query can be read in more than one way and is not taken."),
+        "path_unknown" => (S::NOT_FOUND, "There is nothing at this path; data is at /data/{dataset}/{path}."),
+        "dataset_unknown" => (S::NOT_FOUND, "There is no such dataset."),
+        "party_unknown" => (S::NOT_FOUND, "There is no such partner, or it has no gateway."),
+        "method_not_allowed" => (S::METHOD_NOT_ALLOWED, "The dataset is not offered for this method."),
+        "purpose_missing" => (S::BAD_REQUEST, "Say why: send Sekisho-Purpose with a term such as dpv:ScientificResearch."),
+        "header_invalid" => (S::BAD_REQUEST, "A Sekisho- header has a value that cannot be taken."),
+        "agreement_not_on_file" => {
+            (S::FORBIDDEN, "The agreement named is not on file for this partner, dataset, purpose and date.")
+        }
+        "overloaded" => (S::SERVICE_UNAVAILABLE, "Too many exchanges are in progress; try again shortly."),
+        "certificate_invalid" => (S::FORBIDDEN, "The certificate cannot be accepted."),
+        "certificate_unknown_party" => (S::FORBIDDEN, "No partner goes by a name in the certificate."),
+        "partner_suspended" => (S::FORBIDDEN, "The partner is suspended."),
+        "pass_missing" => (S::UNAUTHORIZED, "A pass is missing: send Authorization: Bearer with a pass."),
+        "pass_malformed" => (S::UNAUTHORIZED, "The pass is not a signed JWT with the claims of a pass."),
+        "pass_unknown_key" => (S::UNAUTHORIZED, "The pass names a key that its issuer does not publish."),
+        "pass_signature_invalid" => (S::UNAUTHORIZED, "The signature of the pass does not verify."),
+        "pass_wrong_issuer" => (S::UNAUTHORIZED, "The pass was issued by another party than the one that shows it."),
+        "pass_wrong_audience" => (S::UNAUTHORIZED, "The pass is meant for another party."),
+        "pass_wrong_certificate" => (S::UNAUTHORIZED, "The pass is bound to another certificate."),
+        "pass_expired" => (S::UNAUTHORIZED, "The pass has expired."),
+        "pass_not_yet_valid" => (S::UNAUTHORIZED, "The pass is not valid yet; compare the clocks."),
+        "pass_lifetime_too_long" => (S::UNAUTHORIZED, "The pass lives longer than ten minutes."),
+        "pass_already_used" => (S::UNAUTHORIZED, "The dataset demands a pass that was never shown before."),
+        "pass_stale" => (S::UNAUTHORIZED, "The dataset demands a pass that is newer; make a new one."),
+        "pass_memory_full" => (S::SERVICE_UNAVAILABLE, "Too many single-use passes in a short time."),
+        "policy_denied" => (S::FORBIDDEN, "The policy denies this; the reasons say why and what would permit it."),
+        "review_required" => (S::FORBIDDEN, "A person has to approve this first; the reasons say why."),
+        "policy_undefined" | "policy_failed" | "policy_overrun" | "policy_malformed" => {
+            (S::FORBIDDEN, "The policy gave no decision, so the answer is no.")
+        }
+        "obligation_unsupported" | "obligation_not_possible" | "pseudonym_keys_missing" | "k_anonymity_not_met" => {
+            (S::FORBIDDEN, "The policy permits this only with obligations that cannot be carried out on this payload.")
+        }
+        "obligation_limit" => (S::FORBIDDEN, "The payload is larger than an obligation can be carried out on."),
+        "payload_malformed" | "payload_limit" => (S::UNPROCESSABLE_ENTITY, "The payload is not what its type says."),
+        "upload_broken" => (S::BAD_REQUEST, "The payload broke off before its end."),
+        "upstream_not_found" => (S::NOT_FOUND, "The data service has nothing at this path."),
+        "upstream_refused" | "upstream_failed" | "upstream_broken" | "upstream_unreachable" => {
+            (S::BAD_GATEWAY, "The data service did not give the data.")
+        }
+        "upstream_timeout" | "upstream_connect_timeout" => {
+            (S::GATEWAY_TIMEOUT, "The data service did not answer in time.")
+        }
+        "record_unavailable" | "record_busy" | "entry_too_large" => {
+            (S::SERVICE_UNAVAILABLE, "The exchange cannot be recorded, so nothing is exchanged.")
+        }
+        _ => (S::INTERNAL_SERVER_ERROR, "The gateway could not serve this."),
+    }
+}

@@ -1,0 +1,163 @@
+//! Running a gateway: from a configuration file to open listeners, and back down again.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use tokio::task::JoinSet;
+
+use super::admin::AdminSide;
+use super::assemble;
+use super::config::{Config, Limits};
+use super::state::State;
+use crate::accept::{self, Drain, Listener};
+use crate::gateway::{Gateway, LocalSide, PartnerSide};
+use crate::types::SystemClock;
+
+/// Where a running gateway listens.
+#[derive(Debug, Clone, Copy)]
+pub struct Addresses {
+    /// The partner listener.
+    pub partner: SocketAddr,
+    /// The local listener, if there is one.
+    pub local: Option<SocketAddr>,
+    /// The admin listener, if there is one.
+    pub admin: Option<SocketAddr>,
+}
+
+/// Where to listen, and within which limits.
+#[derive(Debug, Clone)]
+pub struct Listening {
+    /// The partner listener; port 0 takes a free one.
+    pub partner: SocketAddr,
+    /// The local listener.
+    pub local: Option<SocketAddr>,
+    /// The admin listener.
+    pub admin: Option<SocketAddr>,
+    /// Limits of each of them.
+    pub limits: accept::Limits,
+    /// How long exchanges in flight may take to finish once the gateway drains.
+    pub drain: Duration,
+}
+
+/// A gateway with its listeners open.
+pub struct Running {
+    gateway: Arc<Gateway>,
+    addresses: Addresses,
+    drain: Drain,
+    listeners: JoinSet<()>,
+}
+
+impl Running {
+    /// Opens the listeners on the current runtime.
+    ///
+    /// # Errors
+    /// When an address cannot be bound or our certificate and key do not fit.
+    pub fn start(gateway: Arc<Gateway>, state: Arc<State>, listening: &Listening) -> Result<Self> {
+        let drain = Drain::new();
+        let mut listeners = JoinSet::new();
+        let limits = &listening.limits;
+        let deadline = listening.drain;
+        let partner = Listener::bind(listening.partner, Some(gateway.partner_tls()?), limits.clone())?;
+        let local = listening.local.map(|address| Listener::bind(address, None, limits.clone())).transpose()?;
+        let admin = match listening.admin {
+            Some(address) => Some(Listener::bind(address, Some(gateway.admin_tls()?), limits.clone())?),
+            None => None,
+        };
+        let addresses = Addresses {
+            partner: partner.address(),
+            local: local.as_ref().map(Listener::address),
+            admin: admin.as_ref().map(Listener::address),
+        };
+        listeners.spawn(partner.serve(Arc::new(PartnerSide(Arc::clone(&gateway))), drain.clone(), deadline));
+        if let Some(local) = local {
+            listeners.spawn(local.serve(Arc::new(LocalSide(Arc::clone(&gateway))), drain.clone(), deadline));
+        }
+        if let Some(admin) = admin {
+            let side = AdminSide::new(Arc::clone(&gateway), state, drain.clone());
+            listeners.spawn(admin.serve(Arc::new(side), drain.clone(), deadline));
+        }
+        Ok(Self { gateway, addresses, drain, listeners })
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The gateway.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// Drains: no new connections, exchanges in flight finish or are cut at the deadline, the log is closed.
+    ///
+    /// # Errors
+    /// When the log could not be closed properly.
+    pub async fn stop(mut self) -> Result<()> {
+        self.drain.begin();
+        while self.listeners.join_next().await.is_some() {}
+        self.gateway.log().close().await.context("closing the log")
+    }
+}
+
+/// `sekisho serve`: runs until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Anything that keeps the gateway from starting, in words.
+pub fn serve(config: &Path) -> Result<()> {
+    let resolved = assemble::load(config)?;
+    let workers = resolved.config.limits.workers;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if workers > 0 {
+        runtime.worker_threads(workers);
+    }
+    runtime.enable_all().build().context("starting the runtime")?.block_on(async {
+        let listening = listening(&resolved.config);
+        let state_directory = resolved.state_directory.clone();
+        let setup = assemble::setup(resolved, Arc::new(SystemClock))?;
+        let gateway = Gateway::assemble(setup)?;
+        let state = Arc::new(State::open(&state_directory, &gateway)?);
+        let running = Running::start(gateway, state, &listening)?;
+        let at = running.addresses();
+        let policy = "built in or as configured";
+        tracing::info!(party = %running.gateway().us(), partner = %at.partner, local = ?at.local, admin = ?at.admin, policy, "serving");
+        wait_for_signal().await?;
+        tracing::info!("draining");
+        running.stop().await?;
+        tracing::info!("stopped");
+        Ok(())
+    })
+}
+
+/// The listening part of a configuration.
+pub fn listening(config: &Config) -> Listening {
+    let Limits { connections, head_bytes, headers, handshake, request_head, drain, .. } = config.limits;
+    Listening {
+        partner: config.listen.partner,
+        local: config.listen.local,
+        admin: config.listen.admin,
+        limits: accept::Limits {
+            connections,
+            head_bytes,
+            headers,
+            handshake,
+            head: request_head,
+            ..accept::Limits::default()
+        },
+        drain,
+    }
+}
+
+async fn wait_for_signal() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    tokio::select! {
+        got = terminate.recv() => if got.is_none() { bail!("SIGTERM cannot be listened for any more") },
+        got = interrupt.recv() => if got.is_none() { bail!("SIGINT cannot be listened for any more") },
+    }
+    Ok(())
+}

@@ -57,6 +57,7 @@ const BUILT_IN: &[(&str, &str)] = built_in![
     "dfft/facts/data.json",
     "intellectual_property.rego",
     "privacy.rego",
+    "request.rego",
     "security.rego",
     "trust.rego",
 ];

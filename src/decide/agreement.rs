@@ -19,7 +19,7 @@ pub struct Agreement {
     pub purposes: Vec<Purpose>,
     /// First date of validity, `YYYY-MM-DD`.
     pub from: String,
-    /// Last date of validity, `YYYY-MM-DD`.
+    /// The first date on which it no longer holds, `YYYY-MM-DD`.
     pub until: String,
     /// What it makes true of the recipient, such as `need_to_know` or `named`.
     pub recipient: Map<String, Value>,
@@ -34,7 +34,7 @@ impl Agreement {
             && self.datasets.contains(dataset)
             && (self.purposes.is_empty() || self.purposes.contains(purpose))
             && self.from.as_str() <= date
-            && date <= self.until.as_str()
+            && date < self.until.as_str()
     }
 }
 

@@ -1,0 +1,137 @@
+//! From a configuration to the parts of a gateway.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+use super::config::{self, Accept, Resolved};
+use crate::authenticate::{Credentials, PartnerEntry};
+use crate::decide::{Agreement, Bundle, Dataset, Policy};
+use crate::enforce::PseudonymKeys;
+use crate::forward::Timeouts;
+use crate::gateway::{DatasetSetup, Setup};
+use crate::record::{Log, LogConfig, Signer};
+use crate::types::Clock;
+
+/// Reads a configuration file with everything it names.
+///
+/// # Errors
+/// Every problem found, one a line, each with file, line and what to do.
+pub fn load(path: &Path) -> Result<Resolved> {
+    config::load(path, std::env::vars_os()).map_err(|problems| {
+        let lines: Vec<String> = problems.iter().map(ToString::to_string).collect();
+        anyhow!("{}", lines.join("\n"))
+    })
+}
+
+/// The configured policy, or the one that is part of this binary.
+///
+/// # Errors
+/// When it cannot be read or does not compile, with file and line.
+pub fn policy(resolved: &Resolved) -> Result<Policy> {
+    let bundle = match &resolved.policy_directory {
+        Some(directory) => Bundle::read(directory).with_context(|| format!("policy {}", directory.display()))?,
+        None => Bundle::built_in()?,
+    };
+    Ok(Policy::compile(&bundle, resolved.config.policy.budget)?)
+}
+
+/// Everything a gateway is made of; opens the log.
+///
+/// # Errors
+/// When a part does not work, in words.
+pub fn setup(resolved: Resolved, clock: Arc<dyn Clock>) -> Result<Setup> {
+    let policy = policy(&resolved)?;
+    let signer = Signer::from_pkcs8(resolved.record_key.expose()).context("record.key")?;
+    let pseudonyms = match (&resolved.config.pseudonyms, &resolved.pseudonym_key) {
+        (Some(named), Some(key)) => Some(PseudonymKeys::new(&named.id, key.expose()).context("pseudonyms.key")?),
+        _ => None,
+    };
+    let partners = resolved.config.partners.iter().zip(&resolved.partners).map(|(partner, files)| {
+        Ok(PartnerEntry {
+            id: partner.party.id.clone(),
+            endpoint: partner.endpoint.as_ref().map(ToString::to_string),
+            names: partner.names.iter().map(ToString::to_string).collect(),
+            anchors: certificates(&files.anchors)?,
+            keys: serde_json::from_slice(&files.jwks)
+                .with_context(|| format!("the JWKS of partner {}", partner.party.id))?,
+            facts: partner.party.attributes(),
+            suspended: partner.suspended,
+        })
+    });
+    let partners = partners.collect::<Result<Vec<_>>>()?;
+    let credentials = Credentials {
+        chain: certificates(&resolved.tls_certificate)?,
+        key: PrivateKeyDer::from_pem_slice(resolved.tls_key.expose()).context("tls.key")?,
+    };
+    let admin_anchors = resolved.admin_anchors.as_deref().map(certificates).transpose()?.unwrap_or_default();
+    let config = resolved.config;
+    // The log last: opening it takes its lock and may repair it, which must not happen for a configuration that fails.
+    let log = Log::open(
+        LogConfig::new(resolved.record_directory, config.record.origin.clone()),
+        signer,
+        Arc::clone(&clock),
+    )
+    .context("opening the log")?;
+    Ok(Setup {
+        us: config.party.id.clone(),
+        our_facts: config.party.attributes(),
+        credentials,
+        admin_anchors,
+        pass_key: resolved.pass_key.expose().to_vec(),
+        pass_lifetime: config.passes.lifetime,
+        subject: config.passes.subject.clone(),
+        partners,
+        datasets: config.datasets.iter().map(dataset).collect(),
+        agreements: config.agreements.into_iter().map(agreement).collect(),
+        policy,
+        log,
+        pseudonyms,
+        exchanges: config.limits.exchanges,
+        timeouts: Timeouts {
+            connect: config.limits.upstream_connect,
+            response: config.limits.upstream_response,
+            idle: config.limits.idle,
+        },
+        clock,
+    })
+}
+
+fn dataset(entry: &config::Dataset) -> DatasetSetup {
+    DatasetSetup {
+        dataset: Dataset::new(entry.id.clone(), entry.tags.clone(), entry.attributes()),
+        upstream: entry.upstream.to_string(),
+        pull: entry.accepts(Accept::Pull),
+        push: entry.accepts(Accept::Push),
+        single_use: entry.single_use,
+    }
+}
+
+fn agreement(entry: config::Agreement) -> Agreement {
+    Agreement {
+        id: entry.id,
+        party: entry.party,
+        datasets: entry.datasets,
+        purposes: entry.purposes.unwrap_or_default(),
+        from: entry.from,
+        until: entry.until,
+        recipient: entry.recipient,
+        legal: entry.legal,
+    }
+}
+
+/// The certificates of a PEM file.
+///
+/// # Errors
+/// When the text is not PEM or holds no certificate.
+pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
+    let certificates: Vec<CertificateDer<'static>> =
+        CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().context("reading certificates")?;
+    if certificates.is_empty() {
+        return Err(anyhow!("there is no certificate in the PEM file"));
+    }
+    Ok(certificates)
+}

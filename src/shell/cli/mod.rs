@@ -1,0 +1,138 @@
+//! The command line. Data goes to stdout, talk to stderr; exit 0 is yes, 1 is no, 2 is could-not-tell.
+
+mod check;
+mod logs;
+mod policy;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use super::{certs, demo, serve};
+use crate::types::{Clock as _, PartyId, SystemClock};
+
+/// What a command found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Yes: it worked, it holds.
+    Yes,
+    /// No: a finding.
+    No,
+}
+
+/// A gateway for cross-border data sharing: decides by policy, carries out obligations, records every outcome.
+#[derive(Debug, Parser)]
+#[command(name = "sekisho", version, propagate_version = true)]
+struct CommandLine {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring up three organisations on loopback, let data cross between them, verify the logs
+    Demo(demo::Options),
+    /// Run a gateway until SIGTERM
+    Serve(ConfigFile),
+    /// Check a configuration and everything it names, without starting anything
+    Check(check::Options),
+    /// Certificates and keys for development
+    #[command(subcommand)]
+    Certs(CertsCommand),
+    /// Ask a policy, run its cases
+    #[command(subcommand)]
+    Policy(policy::Command),
+    /// Read and verify a log, offline
+    #[command(subcommand)]
+    Log(logs::Command),
+    /// Serve the demo's datasets over plain HTTP on loopback
+    #[command(hide = true)]
+    DataService(demo::DataServiceOptions),
+}
+
+#[derive(Debug, Args)]
+struct ConfigFile {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum CertsCommand {
+    /// Make an authority, a gateway certificate and all keys of one party, for development only
+    Dev(DevOptions),
+}
+
+#[derive(Debug, Args)]
+struct DevOptions {
+    /// The party's id, such as kansai.example
+    #[arg(long)]
+    party: PartyId,
+    /// Directory to write to
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Further DNS names of the gateway's certificate
+    #[arg(long = "dns", value_name = "NAME")]
+    dns: Vec<String>,
+    /// Further IP addresses of the gateway's certificate
+    #[arg(long = "ip", value_name = "ADDRESS")]
+    addresses: Vec<std::net::IpAddr>,
+    /// Overwrite what is there
+    #[arg(long)]
+    force: bool,
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let command = CommandLine::parse().command;
+    log_to_stderr(&command);
+    let result = match command {
+        Command::Demo(options) => demo::demo(&options),
+        Command::Serve(file) => serve::serve(&file.config).map(|()| Verdict::Yes),
+        Command::Check(options) => check::check(&options),
+        Command::Certs(CertsCommand::Dev(options)) => dev(options),
+        Command::Policy(command) => policy::run(command),
+        Command::Log(command) => logs::run(command),
+        Command::DataService(options) => demo::data_service(&options).map(|()| Verdict::Yes),
+    };
+    match result {
+        Ok(Verdict::Yes) => ExitCode::SUCCESS,
+        Ok(Verdict::No) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("sekisho: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn dev(options: DevOptions) -> Result<Verdict> {
+    let written = certs::dev(&certs::DevOptions {
+        directory: options.out,
+        party: options.party,
+        valid_from: SystemClock.now(),
+        dns: options.dns,
+        addresses: options.addresses,
+        force: options.force,
+    })?;
+    for path in written {
+        println!("{}", path.display());
+    }
+    Ok(Verdict::Yes)
+}
+
+/// Logs to stderr: `SEKISHO_LOG` takes a filter (default `info` for a gateway, `warn` for other commands), and
+/// `SEKISHO_LOG_FORMAT=json` one JSON object a line.
+fn log_to_stderr(command: &Command) {
+    let default = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SEKISHO_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
+    if std::env::var_os("SEKISHO_LOG_FORMAT").is_some_and(|format| format == "json") {
+        builder.json().init();
+    } else {
+        builder.init();
+    }
+}

@@ -1,0 +1,143 @@
+//! `sekisho policy`: ask a policy, run its cases.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use super::Verdict;
+use crate::decide::{BUDGET, Bundle, Policy, run_cases};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Print the decision on an input
+    Eval(EvalOptions),
+    /// Run the policy's worked cases
+    Test(TestOptions),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EvalOptions {
+    /// Policy directory; the built-in reference policy when absent
+    #[arg(long, value_name = "DIR")]
+    policy: Option<PathBuf>,
+    /// One input (JSON), `-` for stdin
+    #[arg(long, value_name = "FILE", required_unless_present = "inputs", conflicts_with = "inputs")]
+    input: Option<PathBuf>,
+    /// Many inputs: a JSON array or one input a line; prints one decision a line
+    #[arg(long, value_name = "FILE")]
+    inputs: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TestOptions {
+    /// Policy directory
+    #[arg(value_name = "DIR", default_value = "policies/dfft")]
+    policy: PathBuf,
+    /// Print the outcome of every case as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(command: Command) -> Result<Verdict> {
+    match command {
+        Command::Eval(options) => eval(&options),
+        Command::Test(options) => test(&options),
+    }
+}
+
+fn load(directory: Option<&Path>) -> Result<(Bundle, Policy)> {
+    let bundle = match directory {
+        Some(directory) => Bundle::read(directory)?,
+        None => Bundle::built_in()?,
+    };
+    let policy = Policy::compile(&bundle, BUDGET)?;
+    Ok((bundle, policy))
+}
+
+fn eval(options: &EvalOptions) -> Result<Verdict> {
+    let (_, policy) = load(options.policy.as_deref())?;
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    if let Some(path) = &options.input {
+        let mut text = String::new();
+        open(path)?.read_to_string(&mut text).with_context(|| format!("reading {}", path.display()))?;
+        let input: Value = serde_json::from_str(&text).with_context(|| format!("{} is not JSON", path.display()))?;
+        writeln!(out, "{}", decision(&policy, &input)?)?;
+    } else if let Some(path) = &options.inputs {
+        for input in inputs(path)? {
+            writeln!(out, "{}", decision(&policy, &input?)?)?;
+        }
+    }
+    out.flush()?;
+    Ok(Verdict::Yes)
+}
+
+/// The decision as the gateway would take it: without one, a denial that says why.
+fn decision(policy: &Policy, input: &Value) -> Result<String> {
+    match policy.evaluate(&input.to_string()) {
+        Ok(decision) => Ok(serde_json::to_string(&decision)?),
+        Err(error) => Ok(json!({
+            "decision": "deny",
+            "code": error.code(),
+            "reasons": [{
+                "rule": error.code(),
+                "effect": "deny",
+                "why": error.to_string(),
+                "remedy": "mend the policy or the input",
+            }],
+            "obligations": [],
+            "policy": policy.identity().as_ref(),
+        })
+        .to_string()),
+    }
+}
+
+fn open(path: &Path) -> Result<Box<dyn std::io::Read>> {
+    if path == Path::new("-") {
+        return Ok(Box::new(std::io::stdin()));
+    }
+    Ok(Box::new(std::fs::File::open(path).with_context(|| format!("opening {}", path.display()))?))
+}
+
+/// Inputs one by one: the elements of an array, or one a line.
+fn inputs(path: &Path) -> Result<Box<dyn Iterator<Item = Result<Value>>>> {
+    let mut reader = BufReader::new(open(path)?);
+    let first = loop {
+        let buffer = reader.fill_buf().with_context(|| format!("reading {}", path.display()))?;
+        match buffer.first() {
+            Some(byte) if byte.is_ascii_whitespace() => reader.consume(1),
+            first => break first.copied(),
+        }
+    };
+    let name = path.display().to_string();
+    if first == Some(b'[') {
+        let all: Vec<Value> =
+            serde_json::from_reader(reader).with_context(|| format!("{name} is not a JSON array"))?;
+        return Ok(Box::new(all.into_iter().map(Ok)));
+    }
+    let stream = serde_json::Deserializer::from_reader(reader).into_iter::<Value>();
+    Ok(Box::new(stream.map(move |value| value.with_context(|| format!("{name} is not one JSON input a line")))))
+}
+
+fn test(options: &TestOptions) -> Result<Verdict> {
+    let (bundle, policy) = load(Some(&options.policy))?;
+    let outcomes = run_cases(&bundle, &policy)?;
+    if outcomes.is_empty() {
+        bail!("{} has no cases: write some under cases/", options.policy.display());
+    }
+    let failed = outcomes.iter().filter(|outcome| !outcome.differences.is_empty()).count();
+    let passed = outcomes.len() - failed;
+    if options.json {
+        let report = json!({ "policy": policy.identity().as_ref(), "passed": passed, "failed": failed, "cases": outcomes });
+        println!("{report}");
+    } else {
+        for outcome in outcomes.iter().filter(|outcome| !outcome.differences.is_empty()) {
+            println!("{} {}: {}", outcome.id, outcome.title, outcome.differences.join("; "));
+        }
+        let identity = policy.identity();
+        println!("{} {}: {passed} cases hold, {failed} do not", identity.id, identity.revision);
+    }
+    Ok(if failed == 0 { Verdict::Yes } else { Verdict::No })
+}

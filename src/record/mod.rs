@@ -1,0 +1,67 @@
+//! No durable record, no data: signed entries in a log that no one can quietly rewrite.
+//!
+//! An exchange leaves two entries: a [`DecisionEntry`] that is durable before the first byte leaves, and an
+//! [`OutcomeEntry`] after the last. [`Signer::seal`] turns each into a compact JWS, [`Log`] makes it durable, and
+//! [`verify`] checks a log's directory afterwards for someone who trusts nobody.
+//!
+//! # What lies in the directory
+//!
+//! | file | what |
+//! |---|---|
+//! | `wal` | every entry, in order; see below |
+//! | `checkpoint` | size and root of the Merkle tree over the entries, as a signed note (C2SP tlog-checkpoint) |
+//! | `log.pub` | the key that signed all of it, as a C2SP vkey: `origin+hexkeyid+base64(0x01 \|\| public key)` |
+//! | `lock` | empty; whoever writes holds an exclusive lock on it |
+//!
+//! # The bytes of `wal`
+//!
+//! Integers are big-endian. The file starts with 16 bytes: the text `sekisho-wal`, a line feed, and the format's
+//! version as a u32 (1). Frames follow without a gap:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 4 | `length` of the data, 1 to 65,535 |
+//! | 8 | `index` of the entry: 0, 1, 2, ... |
+//! | 4 | `crc32c` (Castagnoli) of the 12 bytes before it and of the data |
+//! | `length` | `data`: the entry, a compact JWS |
+//!
+//! The checksum finds accidents; the signatures and the tree find intent. The tree is that of RFC 6962, section 2.1,
+//! with the data of each frame as a leaf.
+//!
+//! # What holds
+//!
+//! - An index is given out only after the entry, and every entry before it, was written and synced.
+//! - At most one batch is ever unsynced, so a torn tail is never longer than a batch; anything else is damage, and
+//!   the log refuses to open.
+//! - A write or sync that fails ends the writer. Nothing is tried again: after a failed sync the kernel may have
+//!   dropped the pages and would report success for bytes that are nowhere.
+//! - A checkpoint is signed only over entries that are durable.
+
+mod entry;
+mod error;
+mod frame;
+mod jws;
+mod ledger;
+mod log;
+mod merkle;
+mod note;
+mod queue;
+mod read;
+mod recover;
+mod show;
+mod signer;
+mod store;
+pub mod verify;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use entry::{
+    Carried, DecisionEntry, Direction, Ended, MAX_ENTRY, OutcomeEntry, PassRef, PolicyRef, Reason, RequestLine, Verdict,
+};
+pub use error::RecordError;
+pub use log::{EntryIndex, Health, Log, LogConfig, Pending};
+pub use read::{Entries, ReadEntry};
+pub use show::show_line;
+pub use signer::{Sealed, Signer};

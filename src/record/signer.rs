@@ -1,0 +1,183 @@
+//! The key that signs entries and checkpoints: Ed25519 (RFC 8032), through aws-lc-rs.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject as _;
+use serde::Serialize;
+
+use super::entry::MAX_ENTRY;
+use super::error::RecordError;
+use super::jws::{self, Compact};
+use super::note::{Checkpoint, Note, VerifierKey};
+use crate::types::Digest;
+
+/// A dot and an Ed25519 signature in base64url.
+const SIGNATURE_LENGTH: usize = 1 + 86;
+/// A scratch buffer that grew beyond this is not kept.
+const SCRATCH_KEPT: usize = 64 * 1024;
+
+thread_local! {
+    /// The JSON of the entry being sealed. One per thread, so that sealing allocates nothing but its result.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// An entry that was signed and fits the log. Only [`Signer::seal`] makes one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sealed(Vec<u8>);
+
+impl Sealed {
+    /// The compact JWS.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Signs entries and checkpoints. Cheap to clone.
+#[derive(Clone)]
+pub struct Signer(Arc<Inner>);
+
+struct Inner {
+    pair: Ed25519KeyPair,
+    public: [u8; 32],
+    kid: String,
+    /// The protected header in base64url with its dot: the same for every entry.
+    head: String,
+}
+
+impl Signer {
+    /// From an Ed25519 private key in PKCS#8 (RFC 5958, RFC 8410), as DER or as PEM.
+    ///
+    /// # Errors
+    /// [`RecordError::Key`] when it is anything else.
+    pub fn from_pkcs8(key: &[u8]) -> Result<Self, RecordError> {
+        const REFUSED: RecordError = RecordError::Key("expected an Ed25519 private key in PKCS#8, DER or PEM");
+        let from_pem = PrivatePkcs8KeyDer::from_pem_slice(key).ok();
+        let der = from_pem.as_ref().map_or(key, |der| der.secret_pkcs8_der());
+        let pair = Ed25519KeyPair::from_pkcs8(der).map_err(|_| REFUSED)?;
+        let public = pair.public_key().as_ref().try_into().map_err(|_| REFUSED)?;
+        let kid = URL_SAFE_NO_PAD.encode(sha256(jws::canonical_jwk(&public).as_bytes()));
+        let header = format!(r#"{{"alg":"EdDSA","kid":"{kid}","typ":"{}"}}"#, jws::TYPE);
+        let head = URL_SAFE_NO_PAD.encode(header) + ".";
+        Ok(Self(Arc::new(Inner { pair, public, kid, head })))
+    }
+
+    /// The key's id in entries: its RFC 7638 thumbprint.
+    pub fn kid(&self) -> &str {
+        &self.0.kid
+    }
+
+    /// The raw public key (RFC 8032).
+    pub fn public_key(&self) -> &[u8; 32] {
+        &self.0.public
+    }
+
+    /// The key as a verifier of a log's checkpoints takes it: C2SP `origin+hexkeyid+base64(0x01 || public key)`.
+    pub fn verifier_key(&self, origin: &str) -> String {
+        self.key_named(origin).to_string()
+    }
+
+    /// Signs an entry: a compact JWS (RFC 7515) with `alg` `EdDSA` (RFC 8037) over its JSON.
+    ///
+    /// # Errors
+    /// [`RecordError::EntryTooLarge`] when the JWS would not fit the log, [`RecordError::EntryEncoding`] when the
+    /// entry is not representable as JSON, [`RecordError::Key`] when the provider fails to sign.
+    pub fn seal(&self, entry: &impl Serialize) -> Result<Sealed, RecordError> {
+        let mut json = SCRATCH.take();
+        json.clear();
+        let sealed = serde_json::to_writer(&mut json, entry)
+            .map_err(RecordError::EntryEncoding)
+            .and_then(|()| self.seal_json(&json));
+        if json.capacity() <= SCRATCH_KEPT {
+            SCRATCH.set(json);
+        }
+        sealed
+    }
+
+    fn seal_json(&self, json: &[u8]) -> Result<Sealed, RecordError> {
+        let size = self.0.head.len() + (json.len() * 4).div_ceil(3) + SIGNATURE_LENGTH;
+        if size > MAX_ENTRY {
+            return Err(RecordError::EntryTooLarge { size });
+        }
+        let mut jws = String::with_capacity(size);
+        jws.push_str(&self.0.head);
+        URL_SAFE_NO_PAD.encode_string(json, &mut jws);
+        let signature = self.sign(jws.as_bytes())?;
+        jws.push('.');
+        URL_SAFE_NO_PAD.encode_string(signature, &mut jws);
+        Ok(Sealed(jws.into_bytes()))
+    }
+
+    /// A checkpoint as a signed note.
+    pub(super) fn note(&self, checkpoint: &Checkpoint) -> Result<String, RecordError> {
+        let text = checkpoint.text();
+        let key = self.key_named(&checkpoint.origin);
+        Ok(Note::write(&text, &key.name, key.key_id, self.sign(text.as_bytes())?.as_ref()))
+    }
+
+    /// Whether this key signed the note.
+    pub(super) fn wrote_note(&self, note: &Note<'_>, origin: &str) -> bool {
+        let signature = note.signature_by(&self.key_named(origin));
+        signature.is_some_and(|signature| self.verifies(note.text.as_bytes(), &signature.signature))
+    }
+
+    /// Whether this key sealed the entry.
+    pub(super) fn sealed(&self, entry: &Compact<'_>) -> bool {
+        let head = self.0.head.as_bytes();
+        let same_head = entry.header == &head[..head.len() - 1];
+        same_head && jws::decode(entry.signature).is_some_and(|signature| self.verifies(entry.signed, &signature))
+    }
+
+    fn key_named(&self, origin: &str) -> VerifierKey {
+        VerifierKey::new(origin, self.0.public, sha256)
+    }
+
+    fn sign(&self, message: &[u8]) -> Result<aws_lc_rs::signature::Signature, RecordError> {
+        self.0.pair.try_sign(message).map_err(|_| RecordError::Key("the provider failed to sign"))
+    }
+
+    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+        UnparsedPublicKey::new(&ED25519, &self.0.public).verify(message, signature).is_ok()
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer").field("kid", &self.0.kid).finish_non_exhaustive()
+    }
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    *Digest::of(bytes).as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_thumbprint_is_the_published_one() {
+        // RFC 8037, appendix A.3.
+        let public = jws::decode(b"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo").unwrap().try_into().unwrap();
+        let kid = URL_SAFE_NO_PAD.encode(sha256(jws::canonical_jwk(&public).as_bytes()));
+        assert_eq!(kid, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
+
+    #[test]
+    fn der_and_pem_are_one_key_and_nothing_else_is() {
+        let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let from_der = Signer::from_pkcs8(&key.serialize_der()).unwrap();
+        let from_pem = Signer::from_pkcs8(key.serialize_pem().as_bytes()).unwrap();
+        assert_eq!(from_der.public_key(), from_pem.public_key());
+        assert_eq!(from_der.public_key().as_slice(), key.public_key_raw());
+        let other = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap().serialize_der();
+        for bad in [&b""[..], b"-----BEGIN PRIVATE KEY-----\n", &other] {
+            assert_eq!(Signer::from_pkcs8(bad).unwrap_err().code(), "record_key_invalid");
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! Whatever is done to a log afterwards, verifying it says so.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::record::verify::VerifyError;
+
+/// Whether verifying with the directory's own key, or opening, would let it pass.
+fn passes(world: &World) -> bool {
+    verify_directory(&world.directory(), None, |_, _| {}).is_ok_and(|report| report.verified)
+}
+
+#[tokio::test]
+async fn a_byte_changed_anywhere_is_caught() {
+    let world = closed(1).await;
+    assert!(passes(&world));
+    for name in [WAL, CHECKPOINT, KEY] {
+        let path = world.directory().join(name);
+        let sound = std::fs::read(&path).unwrap();
+        for place in 0..sound.len() {
+            for flip in [0x01, 0x20, 0x80] {
+                let mut changed = sound.clone();
+                changed[place] ^= flip;
+                std::fs::write(&path, &changed).unwrap();
+                assert!(!passes(&world), "{name} changed at {place} by {flip:#x} passes");
+            }
+        }
+        std::fs::write(&path, &sound).unwrap();
+    }
+    assert!(passes(&world));
+}
+
+#[tokio::test]
+async fn a_log_cut_at_any_byte_is_caught() {
+    let world = closed(1).await;
+    let wal = world.wal();
+    for length in 0..wal.len() {
+        std::fs::write(world.directory().join(WAL), &wal[..length]).unwrap();
+        assert!(!passes(&world), "cut at {length} passes");
+    }
+}
+
+/// Writes forged entries and expects these checks to fail.
+fn check<'a>(world: &World, forged: impl IntoIterator<Item = &'a Vec<u8>>, expected: &[&str]) {
+    let report = world.crashed(&forge(forged)).verify();
+    assert!(!report.verified);
+    assert_eq!(found(&report), expected, "{}", report.render());
+    assert!(report.render().ends_with("NOT VERIFIED\n"));
+}
+
+#[tokio::test]
+async fn entries_forged_with_every_checksum_right_are_caught() {
+    let world = closed(3).await;
+    let sound = entries(&world.wal());
+    let pick = |indices: &[usize]| indices.iter().map(|index| sound[*index].clone()).collect::<Vec<_>>();
+    // Removed, at the end and before it; put in another order; written twice.
+    check(&world, &pick(&[0, 1, 2, 3, 4]), &["tree", "pairing"]);
+    check(&world, &pick(&[0, 1, 2, 3]), &["tree"]);
+    check(&world, &pick(&[0, 1, 4, 5]), &["tree"]);
+    check(&world, &pick(&[2, 3, 0, 1, 4, 5]), &["tree"]);
+    check(&world, &pick(&[1, 0, 2, 3, 4, 5]), &["tree", "pairing"]);
+    check(&world, &pick(&[0, 1, 0, 1, 2, 3, 4, 5]), &["tree"]);
+}
+
+#[tokio::test]
+async fn what_another_key_signed_is_caught() {
+    let world = closed(2).await;
+    let mut forged = entries(&world.wal());
+    let thief = signer();
+    forged[1] = thief.seal(&outcome(ExchangeId::new(NOW))).unwrap().as_bytes().to_vec();
+    check(&world, &forged, &["signatures", "tree", "pairing"]);
+
+    // A whole log signed anew, with its own key beside it: only the true key tells.
+    let other = World { home: tempfile::tempdir().unwrap(), signer: thief };
+    let log = other.open().unwrap();
+    fill(&log, 2).await;
+    log.close().await.unwrap();
+    let report = verify_directory(&other.directory(), None, |_, _| {}).unwrap();
+    assert!(report.verified);
+    assert!(report.not_checked.iter().any(|gap| gap.contains("log.pub")), "{:?}", report.not_checked);
+    let report = verify_directory(&other.directory(), Some(&world.vkey()), |_, _| {}).unwrap();
+    assert_eq!(found(&report), ["key", "checkpoint", "signatures"], "{}", report.render());
+    assert!(!report.not_checked.iter().any(|gap| gap.contains("log.pub")));
+}
+
+#[tokio::test]
+async fn a_header_with_anything_else_in_it_is_caught() {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let world = closed(1).await;
+    let sound = entries(&world.wal());
+    let jws = String::from_utf8(sound[1].clone()).unwrap();
+    let (_, rest) = jws.split_once('.').unwrap();
+    let kid = world.signer.kid();
+    for header in [
+        format!(r#"{{"alg":"none","kid":"{kid}","typ":"sekisho-record+jws"}}"#),
+        format!(r#"{{"alg":"EdDSA","kid":"{kid}","typ":"JWT"}}"#),
+        r#"{"alg":"EdDSA","kid":"other","typ":"sekisho-record+jws"}"#.to_owned(),
+        format!(r#"{{"alg":"EdDSA","kid":"{kid}","typ":"sekisho-record+jws","crit":["b64"],"b64":false}}"#),
+        format!(r#"{{"typ":"sekisho-record+jws","alg":"EdDSA","kid":"{kid}"}}"#),
+    ] {
+        let forged = [sound[0].clone(), format!("{}.{rest}", URL_SAFE_NO_PAD.encode(&header)).into_bytes()];
+        let report = world.crashed(&forge(&forged)).verify();
+        assert!(found(&report).contains(&"signatures"), "{header}: {}", report.render());
+    }
+}
+
+#[tokio::test]
+async fn another_checkpoint_is_caught() {
+    let world = closed(2).await;
+    let (smaller, other) = (closed(1).await, closed(2).await);
+    let place = world.directory().join(CHECKPOINT);
+    for from in [&smaller, &other] {
+        std::fs::copy(from.directory().join(CHECKPOINT), &place).unwrap();
+        assert_eq!(found(&world.verify())[0], "checkpoint");
+    }
+    std::fs::remove_file(&place).unwrap();
+    assert_eq!(found(&world.verify()), ["checkpoint", "tree"]);
+    std::fs::remove_file(world.directory().join(WAL)).unwrap();
+    assert!(matches!(verify_directory(&world.directory(), None, |_, _| {}), Err(VerifyError::NoLog(_))));
+}
+
+#[tokio::test]
+async fn exchanges_that_do_not_add_up_are_found() {
+    let world = World::new();
+    let log = world.open().unwrap();
+    let (open, orphan, twice) = (ExchangeId::new(NOW), ExchangeId::new(NOW), ExchangeId::new(NOW));
+    log.append(log.seal(&decision(open, Verdict::Permit)).unwrap()).await.unwrap();
+    log.append(log.seal(&outcome(orphan)).unwrap()).await.unwrap();
+    log.append(log.seal(&decision(twice, Verdict::Deny)).unwrap()).await.unwrap();
+    log.append(log.seal(&decision(twice, Verdict::Deny)).unwrap()).await.unwrap();
+    // As long as the checkpoint does not cover it, an open exchange may be under way.
+    let report = world.verify();
+    assert_eq!(report.findings.iter().map(|finding| finding.index).collect::<Vec<_>>(), [Some(1), Some(3)]);
+    assert!(report.checks.iter().any(|check| check.detail.contains("4 entries lie beyond it, 0 to 3")));
+    log.close().await.unwrap();
+    let report = world.verify();
+    assert_eq!(found(&report), ["pairing"]);
+    let indices: Vec<_> = report.findings.iter().filter_map(|finding| finding.index).collect();
+    assert_eq!(indices, [1, 3, 0], "{}", report.render());
+}
+
+#[tokio::test]
+async fn the_key_may_be_given_as_text_or_as_a_file() {
+    let world = closed(1).await;
+    let file = world.home.path().join("given.pub");
+    std::fs::write(&file, world.vkey() + "\n").unwrap();
+    let verify = |key: &str| verify_directory(&world.directory(), Some(key), |_, _| {});
+    assert!(verify(file.to_str().unwrap()).unwrap().verified);
+    assert!(verify(&world.vkey()).unwrap().verified);
+    assert_eq!(verify("nowhere.pub").unwrap_err().code(), "verify_key_invalid");
+    std::fs::remove_file(world.directory().join(KEY)).unwrap();
+    assert!(verify(&world.vkey()).unwrap().verified);
+    let keyless = verify_directory(&world.directory(), None, |_, _| {});
+    assert_eq!(keyless.unwrap_err().code(), "verify_no_key");
+}
+
+#[tokio::test]
+async fn progress_reaches_the_end() {
+    let world = closed(2).await;
+    let mut heard = Vec::new();
+    verify_directory(&world.directory(), None, |done, total| heard.push((done, total))).unwrap();
+    let length = world.wal().len() as u64;
+    assert_eq!(heard.last(), Some(&(length, length)));
+    assert!(heard.is_sorted());
+}
+
+proptest! {
+    /// No file, however odd, makes verifying or reading panic, and none passes for a log with entries.
+    #[test]
+    fn noise_is_never_a_log(noise in prop::collection::vec(any::<u8>(), 0..400)) {
+        let home = tempfile::tempdir().unwrap();
+        let key = signer().verifier_key(ORIGIN);
+        let wal = [&FILE_HEADER[..], &noise].concat();
+        std::fs::write(home.path().join(WAL), wal).unwrap();
+        std::fs::write(home.path().join(CHECKPOINT), &noise).unwrap();
+        let report = verify_directory(home.path(), Some(&key), |_, _| {}).unwrap();
+        prop_assert!(!report.verified);
+        let readable = Entries::open(home.path()).unwrap().filter(Result::is_ok).count();
+        prop_assert_eq!(readable, 0);
+    }
+}

@@ -1,0 +1,84 @@
+//! The thread that writes: it takes what is queued, writes and syncs it at once, tells those who wait, and keeps the
+//! checkpoint at most a moment behind.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::error::RecordError;
+use super::ledger::Ledger;
+use super::queue::{Queue, Queued, Stage, Work};
+
+/// Starts the writer. It ends when the queue is closed, or with the first write that fails.
+pub(super) fn start(
+    ledger: Ledger,
+    queue: &Arc<Queue>,
+    linger: Duration,
+    checkpoint_every: Duration,
+) -> std::io::Result<()> {
+    let queue = Arc::clone(queue);
+    std::thread::Builder::new().name("record-log".into()).spawn(move || {
+        // Even if the writer panics, nobody is left waiting. Declared first, so dropped last.
+        let _last_word = LastWord(Arc::clone(&queue));
+        let mut ledger = ledger;
+        let ended = work(&mut ledger, &queue, linger, checkpoint_every);
+        // The lock goes before anyone hears that the log is closed: they may open it again at once.
+        drop(ledger);
+        match ended {
+            Ok(()) => queue.end(Stage::Closed),
+            Err(error) => {
+                tracing::error!(code = error.code(), error = %error, "the record log failed; no exchange can pass");
+                let why = if let RecordError::Unavailable(why) = error { why } else { error.to_string().into() };
+                queue.end(Stage::Failed(why));
+            }
+        }
+    })?;
+    Ok(())
+}
+
+struct LastWord(Arc<Queue>);
+
+impl Drop for LastWord {
+    fn drop(&mut self) {
+        self.0.end(Stage::Failed("the writer stopped".into()));
+    }
+}
+
+fn work(ledger: &mut Ledger, queue: &Queue, linger: Duration, checkpoint_every: Duration) -> Result<(), RecordError> {
+    let mut batch: Vec<Queued> = Vec::new();
+    let mut checkpoint_at = None;
+    loop {
+        match queue.next(&mut batch, linger, checkpoint_at) {
+            Work::Batch => {
+                commit(ledger, queue, &mut batch)?;
+                checkpoint_at = checkpoint_at.or_else(|| Some(Instant::now() + checkpoint_every));
+            }
+            Work::Checkpoint => {
+                ledger.checkpoint()?;
+                checkpoint_at = None;
+            }
+            Work::Finish => {
+                return if ledger.has_grown() { ledger.checkpoint() } else { Ok(()) };
+            }
+        }
+    }
+}
+
+fn commit(ledger: &mut Ledger, queue: &Queue, batch: &mut Vec<Queued>) -> Result<(), RecordError> {
+    let first = ledger.next_index();
+    if let Err(error) = ledger.write(batch.iter().map(|queued| queued.entry.as_bytes())) {
+        let why: Arc<str> = error.to_string().into();
+        let why = if let RecordError::Unavailable(why) = &error { Arc::clone(why) } else { why };
+        // Refuse newcomers before telling those who wait, so that no one who heard of the failure gets in again.
+        queue.end(Stage::Failed(Arc::clone(&why)));
+        batch.iter_mut().for_each(|queued| queued.settle(Err(Arc::clone(&why))));
+        return Err(error);
+    }
+    queue.batch_is_durable(first + batch.len() as u64, batch);
+    for (index, queued) in (first..).zip(batch.iter_mut()) {
+        queued.settle(Ok(index));
+    }
+    // Hashing comes after the good news: who waited can go on meanwhile.
+    ledger.grow(batch.iter().map(|queued| queued.entry.as_bytes()));
+    batch.clear();
+    Ok(())
+}

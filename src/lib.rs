@@ -3,4 +3,5 @@
 //! The rooms are verbs in the order in which a request meets them; `gateway` walks a request through them, and
 //! ARCHITECTURE.md tells what must hold between them.
 
+pub mod shell;
 pub mod types;

@@ -1,0 +1,3 @@
+//! Everything outside a request: what an operator writes, runs and reads.
+
+pub mod certs;

@@ -11,4 +11,5 @@ pub mod forward;
 pub mod gateway;
 pub mod record;
 pub mod refusal;
+pub mod shell;
 pub mod types;

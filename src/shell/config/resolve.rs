@@ -1,0 +1,177 @@
+//! The configuration with every file that it names in memory.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aws_lc_rs::signature::KeyPair as _;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+
+use super::Config;
+use super::file::{FileRef, ed25519_pair, hex_key};
+use super::problem::{Complaint, Problem, sort};
+
+/// Bytes that must not be shown. They are cloned by reference and printed as `Secret`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Arc<[u8]>);
+
+impl Secret {
+    /// The bytes themselves.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+/// A configuration that has been checked whole, and everything it needs from disk.
+#[derive(Debug, Clone)]
+pub struct Resolved {
+    /// What the file says.
+    pub config: Config,
+    /// `tls.certificate`: PEM chain, leaf first.
+    pub tls_certificate: Vec<u8>,
+    /// `tls.key`: PEM. It belongs to the leaf.
+    pub tls_key: Secret,
+    /// `admin.anchors`: PEM certificates.
+    pub admin_anchors: Option<Vec<u8>>,
+    /// `passes.key`: Ed25519 PKCS#8 PEM.
+    pub pass_key: Secret,
+    /// `record.key`: Ed25519 PKCS#8 PEM, another than `passes.key`.
+    pub record_key: Secret,
+    /// `pseudonyms.key`: the 32 raw bytes.
+    pub pseudonym_key: Option<Secret>,
+    /// One for each of `config.partners`, in the same order.
+    pub partners: Vec<PartnerFiles>,
+    /// `record.directory`, made when it is first written.
+    pub record_directory: PathBuf,
+    /// `policy.directory`; it exists.
+    pub policy_directory: Option<PathBuf>,
+    /// `state.directory`, made when it is first written.
+    pub state_directory: PathBuf,
+}
+
+/// What a partner is recognised by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartnerFiles {
+    /// `anchors`: PEM certificates.
+    pub anchors: Vec<u8>,
+    /// `jwks`: a JSON Web Key Set (RFC 7517) with at least one Ed25519 or P-256 key.
+    pub jwks: Vec<u8>,
+}
+
+/// Reads every file that the configuration names, relative to `directory`, and checks that each is what it should be.
+///
+/// # Errors
+/// Every problem found, in the order of lines; each on the line that names the file.
+pub fn resolve(config: Config, directory: &Path) -> Result<Resolved, Vec<Problem>> {
+    let mut found = Found { directory, problems: Vec::new() };
+    let tls_certificate = found.bytes(&config.tls.certificate);
+    let tls_key = found.bytes(&config.tls.key);
+    let admin_anchors = config.admin.as_ref().map(|admin| found.bytes(&admin.anchors));
+    let pass_key = found.bytes(&config.passes.key);
+    let record_key = found.bytes(&config.record.key);
+    let pseudonym_key = config.pseudonyms.as_ref().map(|pseudonyms| found.hex(&pseudonyms.key));
+    let mut partners = Vec::with_capacity(config.partners.len());
+    for partner in &config.partners {
+        let (anchors, jwks) = (found.bytes(&partner.anchors), found.bytes(&partner.jwks));
+        partners.push(PartnerFiles { anchors, jwks });
+    }
+    let record_directory = found.directory(&config.record.directory);
+    let policy_directory = config.policy.directory.as_ref().map(|policy| found.directory(policy));
+    let state_directory = found.directory(&config.state.directory);
+    if found.problems.is_empty() {
+        found.check_pair(&config, &tls_certificate, &tls_key);
+        found.check_distinct(&config, &pass_key, &record_key);
+    }
+    if !found.problems.is_empty() {
+        sort(&mut found.problems);
+        return Err(found.problems);
+    }
+    Ok(Resolved {
+        config,
+        tls_certificate,
+        tls_key: Secret(tls_key.into()),
+        admin_anchors,
+        pass_key: Secret(pass_key.into()),
+        record_key: Secret(record_key.into()),
+        pseudonym_key: pseudonym_key.map(|key| Secret(key.as_slice().into())),
+        partners,
+        record_directory,
+        policy_directory,
+        state_directory,
+    })
+}
+
+/// What is wrong with the files of a configuration whose text is wrong already.
+pub(super) fn problems(files: &[FileRef], directory: &Path) -> Vec<Problem> {
+    let mut found = Found { directory, problems: Vec::new() };
+    for file in files {
+        if file.content.is_directory() {
+            found.directory(file);
+        } else {
+            found.bytes(file);
+        }
+    }
+    sort(&mut found.problems);
+    found.problems
+}
+
+/// Files as they are read, and what was wrong with them. A file that is wrong yields nothing, and its problem sees to
+/// it that nobody uses that.
+struct Found<'d> {
+    directory: &'d Path,
+    problems: Vec<Problem>,
+}
+
+impl Found<'_> {
+    fn bytes(&mut self, file: &FileRef) -> Vec<u8> {
+        file.read(self.directory).unwrap_or_else(|problem| {
+            self.problems.push(problem);
+            Vec::new()
+        })
+    }
+
+    fn hex(&mut self, file: &FileRef) -> [u8; 32] {
+        let key = file.read(self.directory).and_then(|bytes| hex_key(&bytes).map_err(|wrong| file.problem(wrong)));
+        key.unwrap_or_else(|problem| {
+            self.problems.push(problem);
+            [0; 32]
+        })
+    }
+
+    fn directory(&mut self, directory: &FileRef) -> PathBuf {
+        directory.locate(self.directory).unwrap_or_else(|problem| {
+            self.problems.push(problem);
+            PathBuf::new()
+        })
+    }
+
+    /// The private key must belong to the leaf: otherwise every handshake would fail, one by one.
+    fn check_pair(&mut self, config: &Config, certificate: &[u8], key: &[u8]) {
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate).flatten().collect();
+        let key = PrivateKeyDer::from_pem_slice(key).ok();
+        let key = key.and_then(|key| rustls::crypto::aws_lc_rs::sign::any_supported_type(&key).ok());
+        let belongs = key.is_some_and(|key| CertifiedKey::new(chain, key).keys_match().is_ok());
+        if !belongs {
+            let what = format!("does not belong to the first certificate of {}", config.tls.certificate.path.display());
+            let fix = "name the key that the certificate was issued for";
+            self.problems.push(config.tls.key.problem(Complaint::new(what, fix)));
+        }
+    }
+
+    /// One key for passes and records would let whoever may sign the one sign the other.
+    fn check_distinct(&mut self, config: &Config, pass: &[u8], record: &[u8]) {
+        let public = |pem: &[u8]| ed25519_pair(pem).map(|pair| pair.public_key().as_ref().to_vec());
+        if public(pass) == public(record) {
+            let complaint = Complaint::new("holds the key that also signs passes", "make a key of its own for the log");
+            self.problems.push(config.record.key.problem(complaint));
+        }
+    }
+}

@@ -5,7 +5,7 @@
 //! process tree between the end of the warm-up and the end of the run: a figure that holds on a busy machine, where
 //! requests per second do not. Compare ratios of one run, never figures of two.
 //!
-//! Loopback only; nothing outlives the run. README, "Speed", tells how to read the table.
+//! Loopback only; nothing outlives the run. `benches/README.md` tells how to read the table.
 
 mod gateway;
 mod http1;

@@ -25,15 +25,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::authenticate::{AuthenticateError, Partner, Partners, PassMinter, PassVerifier, Tls};
 use crate::decide::{Agreement, Agreements, Approvals, Dataset, Direction, Permit, Policy, Question, Ruling};
-use crate::enforce::{Cleared, Context, Ended as StreamEnded, FilteredBody, PseudonymKeys};
+use crate::enforce::{BodyError as PayloadError, Cleared, Context, Ended as StreamEnded, FilteredBody, PseudonymKeys};
 use crate::forward::{BodyError, Client, Patient, Payload, reply_headers, request_headers};
 use crate::record::{Ended, Log};
 use crate::refusal::Refusal;
 use crate::types::{Clock, DatasetId, ExchangeId, PartyId};
 
 use journal::{Closing, Story};
-use setup::{ExchangeIds, HandshakeRecords};
 pub use setup::{DatasetSetup, Setup, SetupError};
+use setup::{ExchangeIds, HandshakeRecords};
 pub use sides::{LocalSide, PartnerSession, PartnerSide};
 
 /// The exchange's id, on requests and answers between gateways and to applications.
@@ -259,16 +259,15 @@ impl Gateway {
         };
         let mut payload = FilteredBody::new(Patient::new(payload, self.idle), filter, on_end);
         // A payload that is not what it says is refused with a proper status while nothing of it has left.
-        payload.prime().await.map_err(|error| match error {
-            Some(error) => Refusal::from(error),
-            None => Refusal::new("upstream_broken"),
-        })?;
-        let mut response = Response::new(payload.boxed_unsync());
+        payload.prime().await.map_err(|error| faulty(error, "upstream_broken"))?;
+        let mut response = Response::new(payload.map_err(cut).boxed_unsync());
         *response.status_mut() = status;
         *response.headers_mut() = reply_headers(&head.headers, untouched);
         if let Some(conveyed) = plan.conveyed().and_then(|text| HeaderValue::try_from(text).ok()) {
             response.headers_mut().insert(OBLIGATIONS.clone(), conveyed);
-        } else if let Some(conveyed) = head.headers.get(&OBLIGATIONS).filter(|_| arrival.direction == Direction::Request) {
+        } else if let Some(conveyed) =
+            head.headers.get(&OBLIGATIONS).filter(|_| arrival.direction == Direction::Request)
+        {
             response.headers_mut().insert(OBLIGATIONS.clone(), conveyed.clone());
         }
         closing.answering(status);
@@ -297,18 +296,14 @@ impl Gateway {
             // Nobody listens only when the exchange was dropped, and then `Closing` tells its end.
             let _ = told.send(summary);
         });
-        payload.prime().await.map_err(|error| match error {
-            Some(error) => Refusal::from(error),
-            None => Refusal::new("upload_broken"),
-        })?;
+        payload.prime().await.map_err(|error| faulty(error, "upload_broken"))?;
         let mut headers = request_headers(request, false);
         headers.extend(arrival.headers.clone());
         if let Some(conveyed) = plan.conveyed().and_then(|text| HeaderValue::try_from(text).ok()) {
             headers.insert(OBLIGATIONS.clone(), conveyed);
         }
-        let payload: Payload = payload.boxed_unsync();
-        let answer =
-            arrival.client.send(cleared, story.method.clone(), &arrival.path, headers, Some(payload)).await;
+        let payload: Payload = payload.map_err(cut).boxed_unsync();
+        let answer = arrival.client.send(cleared, story.method.clone(), &arrival.path, headers, Some(payload)).await;
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
@@ -377,6 +372,25 @@ impl Gateway {
         };
         closing.close(Ended::Refused, Some(refusal.status().as_u16()), Some(refusal.code()), None);
         refusal.answer(Some(story.exchange)).map(|body| body.map_err(|never| match never {}).boxed_unsync())
+    }
+}
+
+/// A payload that failed at its head: its own fault, or that of its source, which `broken` names.
+fn faulty(error: PayloadError<BodyError>, broken: &'static str) -> Refusal {
+    match error {
+        PayloadError::Enforce(error) => error.into(),
+        PayloadError::Source(error) => {
+            tracing::info!(%error, "a payload broke off");
+            Refusal::new(broken)
+        }
+    }
+}
+
+/// A payload that fails on its way cuts the connection, so that a part is never taken for the whole.
+fn cut(error: PayloadError<BodyError>) -> BodyError {
+    match error {
+        PayloadError::Enforce(error) => error.into(),
+        PayloadError::Source(error) => error,
     }
 }
 

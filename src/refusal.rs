@@ -143,7 +143,9 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         "dataset_unknown" => (S::NOT_FOUND, "There is no such dataset."),
         "party_unknown" => (S::NOT_FOUND, "There is no such partner, or it has no gateway."),
         "method_not_allowed" => (S::METHOD_NOT_ALLOWED, "The dataset is not offered for this method."),
-        "purpose_missing" => (S::BAD_REQUEST, "Say why: send Sekisho-Purpose with a term such as dpv:ScientificResearch."),
+        "purpose_missing" => {
+            (S::BAD_REQUEST, "Say why: send Sekisho-Purpose with a term such as dpv:ScientificResearch.")
+        }
         "header_invalid" => (S::BAD_REQUEST, "A Sekisho- header has a value that cannot be taken."),
         "agreement_not_on_file" => {
             (S::FORBIDDEN, "The agreement named is not on file for this partner, dataset, purpose and date.")

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -30,7 +29,7 @@ pub(super) async fn http1<H: Handler>(
     drain: Drain,
 ) {
     let activity = Activity::default();
-    let service = service(handler, session, activity.clone());
+    let service = Service { handler, session, activity: activity.clone() };
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.head)
@@ -50,7 +49,7 @@ pub(super) async fn http2<H: Handler>(
     drain: Drain,
 ) {
     let activity = Activity::default();
-    let service = service(handler, session, activity.clone());
+    let service = Service { handler, session, activity: activity.clone() };
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams)
@@ -123,26 +122,26 @@ impl<B: http_body::Body> http_body::Body for Counted<B> {
     }
 }
 
-/// The handler as hyper wants it.
-fn service<H: Handler>(
+/// The handler as hyper wants it: a request in, an answer out, never an error.
+struct Service<H: Handler> {
     handler: Arc<H>,
     session: Arc<H::Session>,
     activity: Activity,
-) -> impl hyper::service::Service<
-    hyper::Request<Incoming>,
-    Response = hyper::Response<Counted<H::Body>>,
-    Error = Infallible,
-    Future = impl Future<Output = Result<hyper::Response<Counted<H::Body>>, Infallible>> + Send,
-> + Send
-+ use<H> {
-    service_fn(move |request| {
-        let (handler, session) = (Arc::clone(&handler), Arc::clone(&session));
-        let in_progress = activity.begin();
-        async move {
+}
+
+impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H> {
+    type Response = hyper::Response<Counted<H::Body>>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn call(&self, request: hyper::Request<Incoming>) -> Self::Future {
+        let (handler, session) = (Arc::clone(&self.handler), Arc::clone(&self.session));
+        let in_progress = self.activity.begin();
+        Box::pin(async move {
             let response = handler.handle(session, Accepted { request }).await;
             Ok(response.map(|body| Counted { body: Box::pin(body), _in_progress: in_progress }))
-        }
-    })
+        })
+    }
 }
 
 /// A connection that can be asked to finish what it has begun and then close.

@@ -85,7 +85,7 @@ impl Handler for PartnerSide {
         let now = gateway.clock.now();
         let exchange = gateway.exchange_ids.take(head.headers.get(&EXCHANGE), now);
         let mut story = story(exchange, gateway, Direction::Export, &head);
-        let answer = match gateway.from_partner(&mut story, &session, &head, body).await {
+        let answer = match gateway.serve_partner(&mut story, &session, &head, body).await {
             Ok(answer) => answer,
             Err(stopped) => gateway.refuse(&story, stopped).await,
         };
@@ -111,7 +111,7 @@ impl Handler for LocalSide {
         let (head, body) = accepted.into_parts();
         let exchange = ExchangeId::new(gateway.clock.now());
         let mut story = story(exchange, gateway, Direction::Request, &head);
-        let answer = match gateway.from_application(&mut story, &head, body).await {
+        let answer = match gateway.serve_application(&mut story, &head, body).await {
             Ok(answer) => answer,
             Err(stopped) => gateway.refuse(&story, stopped).await,
         };
@@ -139,7 +139,7 @@ fn story(exchange: ExchangeId, gateway: &Gateway, direction: Direction, head: &h
 
 impl Gateway {
     /// `ANY /data/{dataset}/{path}` on the partner listener.
-    async fn from_partner(
+    async fn serve_partner(
         &self,
         story: &mut Story,
         session: &PartnerSession,
@@ -197,7 +197,7 @@ impl Gateway {
     }
 
     /// `ANY /partners/{party}/data/{dataset}/{path}` on the local listener.
-    async fn from_application(
+    async fn serve_application(
         &self,
         story: &mut Story,
         head: &http::request::Parts,
@@ -234,9 +234,9 @@ impl Gateway {
             story.direction = Direction::Export;
             let route = self.routes.get(&id).ok_or_else(|| Refusal::new("dataset_unknown"))?;
             story.tags = route.dataset.tags().to_vec();
-            let agreement = agreement_id.and_then(|id| self.agreements.get(id)).filter(|agreement| {
-                agreement.covers(partner.id(), route.dataset.id(), &purpose, &story.at.date())
-            });
+            let agreement = agreement_id
+                .and_then(|id| self.agreements.get(id))
+                .filter(|agreement| agreement.covers(partner.id(), route.dataset.id(), &purpose, &story.at.date()));
             if agreement.is_none() && agreement_id.is_some() {
                 return Err(Refusal::new("agreement_not_on_file").into());
             }

@@ -70,12 +70,9 @@ pub fn setup(resolved: Resolved, clock: Arc<dyn Clock>) -> Result<Setup> {
     let admin_anchors = resolved.admin_anchors.as_deref().map(certificates).transpose()?.unwrap_or_default();
     let config = resolved.config;
     // The log last: opening it takes its lock and may repair it, which must not happen for a configuration that fails.
-    let log = Log::open(
-        LogConfig::new(resolved.record_directory, config.record.origin.clone()),
-        signer,
-        Arc::clone(&clock),
-    )
-    .context("opening the log")?;
+    let log =
+        Log::open(LogConfig::new(resolved.record_directory, config.record.origin.clone()), signer, Arc::clone(&clock))
+            .context("opening the log")?;
     Ok(Setup {
         us: config.party.id.clone(),
         our_facts: config.party.attributes(),

@@ -49,8 +49,8 @@ impl State {
         let path = directory.join("state.json");
         let content = match std::fs::read(&path) {
             Ok(bytes) => {
-                let content: Content =
-                    serde_json::from_slice(&bytes).with_context(|| format!("{} is not a state file", path.display()))?;
+                let content: Content = serde_json::from_slice(&bytes)
+                    .with_context(|| format!("{} is not a state file", path.display()))?;
                 if content.version != VERSION {
                     bail!("{} has version {}, this program reads {VERSION}", path.display(), content.version);
                 }

@@ -113,8 +113,7 @@ fn inputs(path: &Path) -> Result<Box<dyn Iterator<Item = Result<Value>>>> {
     };
     let name = path.display().to_string();
     if first == Some(b'[') {
-        let all: Vec<Value> =
-            serde_json::from_reader(reader).with_context(|| format!("{name} is not a JSON array"))?;
+        let all: Vec<Value> = serde_json::from_reader(reader).with_context(|| format!("{name} is not a JSON array"))?;
         return Ok(Box::new(all.into_iter().map(Ok)));
     }
     let stream = serde_json::Deserializer::from_reader(reader).into_iter::<Value>();
@@ -130,7 +129,8 @@ fn test(options: &TestOptions) -> Result<Verdict> {
     let failed = outcomes.iter().filter(|outcome| !outcome.differences.is_empty()).count();
     let passed = outcomes.len() - failed;
     if options.json {
-        let report = json!({ "policy": policy.identity().as_ref(), "passed": passed, "failed": failed, "cases": outcomes });
+        let report =
+            json!({ "policy": policy.identity().as_ref(), "passed": passed, "failed": failed, "cases": outcomes });
         println!("{report}");
     } else {
         for outcome in outcomes.iter().filter(|outcome| !outcome.differences.is_empty()) {

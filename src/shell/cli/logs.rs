@@ -1,0 +1,94 @@
+//! `sekisho log`: read and verify a log, offline and without a gateway.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result};
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::Verdict;
+use crate::record::verify::verify_directory;
+use crate::record::{Entries, show_line};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Print entries, one a line
+    Show(ShowOptions),
+    /// Check every entry, the tree, the checkpoint; list what was checked and what was not
+    Verify(VerifyOptions),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ShowOptions {
+    /// The log's directory
+    path: PathBuf,
+    /// First entry to print
+    #[arg(long, value_name = "INDEX", default_value_t = 0)]
+    from: u64,
+    /// Only entries of this exchange
+    #[arg(long, value_name = "ID")]
+    exchange: Option<String>,
+    /// Print whole entries as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VerifyOptions {
+    /// The log's directory
+    path: PathBuf,
+    /// The key that the log must be signed with: a verifier key, or a file that holds one
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+    /// Print the report as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(command: Command) -> Result<Verdict> {
+    match command {
+        Command::Show(options) => show(&options),
+        Command::Verify(options) => verify(&options),
+    }
+}
+
+fn show(options: &ShowOptions) -> Result<Verdict> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for entry in Entries::open(&options.path)? {
+        let entry = entry?;
+        let exchange = entry.payload.get("exchange").and_then(serde_json::Value::as_str);
+        if entry.index.0 < options.from || (options.exchange.is_some() && options.exchange.as_deref() != exchange) {
+            continue;
+        }
+        if options.json {
+            writeln!(out, "{}", json!({ "index": entry.index, "header": entry.header, "entry": entry.payload }))?;
+        } else {
+            writeln!(out, "{}", show_line(&entry))?;
+        }
+    }
+    out.flush()?;
+    Ok(Verdict::Yes)
+}
+
+fn verify(options: &VerifyOptions) -> Result<Verdict> {
+    let terminal = std::io::stderr().is_terminal() && !options.json;
+    let mut shown = None;
+    let report = verify_directory(&options.path, options.key.as_deref(), |done, total| {
+        let percent = (done * 100).checked_div(total).unwrap_or(100);
+        if terminal && shown != Some(percent) {
+            eprint!("\rverifying {percent:3} %");
+            shown = Some(percent);
+        }
+    });
+    if shown.is_some() {
+        eprint!("\r               \r");
+    }
+    let report = report.with_context(|| format!("verifying {}", options.path.display()))?;
+    if options.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print!("{}", report.render());
+    }
+    Ok(if report.verified { Verdict::Yes } else { Verdict::No })
+}

@@ -9,6 +9,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
     KeyPair, KeyUsagePurpose, SanType,
 };
+use rustls::pki_types::DnsName;
 use time::OffsetDateTime;
 
 use crate::types::{PartyId, Timestamp};
@@ -96,7 +97,7 @@ impl Authority {
     /// names and addresses given. The party is the authority's own unless a test wants an impostor.
     ///
     /// # Errors
-    /// When a DNS name is not ASCII, or the random source fails.
+    /// When a DNS name is none, or the random source fails.
     pub fn gateway(&self, party: &PartyId, dns: &[String], addresses: &[IpAddr]) -> anyhow::Result<Leaf> {
         let mut names = vec![
             SanType::URI(format!("spiffe://{party}/gateway").try_into()?),
@@ -104,7 +105,9 @@ impl Authority {
             SanType::IpAddress(Ipv4Addr::LOCALHOST.into()),
         ];
         for name in dns {
-            names.push(SanType::DnsName(name.as_str().try_into().with_context(|| format!("{name:?} is not ASCII"))?));
+            let wrong = || format!("{name:?} is not a DNS name");
+            DnsName::try_from(name.as_str()).with_context(wrong)?;
+            names.push(SanType::DnsName(name.as_str().try_into().with_context(wrong)?));
         }
         names.extend(addresses.iter().copied().map(SanType::IpAddress));
         self.leaf(

@@ -107,6 +107,9 @@ fn a_gateway_is_server_and_client_under_its_own_authority_only() {
     );
     assert_eq!(PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes()).map(|_| ()).ok(), Some(()));
     assert!(!format!("{leaf:?}").contains("PRIVATE"));
+    for name in ["", "a b", "*.kansai.example", "関所.example"] {
+        assert!(ours.gateway(&party("kansai.example"), &[name.to_owned()], &[]).is_err(), "{name:?} is taken");
+    }
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn read(text: &str, file: &str, overrides: &Overrides) -> Read {
     let (document, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
         let line = error.span().map_or(0, |span| reader.line(span.start));
-        reader.report(line, format!("not TOML: {}", error.message()), "correct the syntax (https://toml.io/en/v1.0.0)");
+        reader.report(line, format!("not TOML: {}", error.message()), "correct the syntax (https://toml.io)");
     }
     let config = if errors.is_empty() { tables(&reader, document.get_ref(), overrides) } else { None };
     let (problems, files) = reader.finish();

@@ -42,6 +42,8 @@ const LEGAL_FACTS: [&str; 8] = [
 ];
 /// What the policy input says of a party from elsewhere: its id, and whether an agreement covers the exchange.
 const PARTY_RESERVED: [&str; 2] = ["party", "agreement"];
+/// As above, and what holds only under an agreement: on a partner it would hold without one.
+const PARTNER_RESERVED: [&str; 4] = ["party", "agreement", "need_to_know", "named"];
 /// Partner keys that mean nothing in `[party]`.
 const PARTNER_KEYS: [&str; 6] = ["endpoint", "names", "anchors", "jwks", "log_key", "suspended"];
 const DATASET_RESERVED: [&str; 13] = [
@@ -160,7 +162,7 @@ pub(super) fn partners(root: &mut Section<'_>, us: Option<&PartyId>) -> (Partner
         let jwks = table.required_file("jwks", "\"partners/NAME/jwks.json\"", Content::Jwks);
         let log_key = table.optional("log_key", |value| verifier_key(text(value)?));
         let suspended = table.optional("suspended", boolean);
-        let party = attributes(table, id, &PARTY_RESERVED);
+        let party = attributes(table, id, &PARTNER_RESERVED);
         if let (Some(party), Some(anchors), Some(jwks)) = (party, anchors, jwks) {
             let suspended = suspended.unwrap_or(false);
             partners.push(Partner { party, endpoint, names, anchors, jwks, log_key, suspended });

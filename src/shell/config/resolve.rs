@@ -14,7 +14,7 @@ use super::file::{FileRef, ed25519_pair, hex_key};
 use super::problem::{Complaint, Problem, sort};
 
 /// Bytes that must not be shown. They are cloned by reference and printed as `Secret`.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Secret(Arc<[u8]>);
 
 impl Secret {

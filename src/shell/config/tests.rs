@@ -152,6 +152,7 @@ fn mistakes_in_the_registry_are_told_with_line_and_remedy() {
         &["our own domain"],
     );
     check(("anchors = ", "anchors = \"a.pem\"\nlog_key = \"wessex+00000000+AQ==\""), 33, &["verifier key", "log.pub"]);
+    check(("anchors = ", "anchors = \"a.pem\"\nneed_to_know = true"), 33, &["need_to_know is not a fact", "remove"]);
     check(("anchors = ", "anchors = \"a.pem\"\nsuspendd = true"), 33, &["misspelling of suspended"]);
     check(
         ("party = \"wessex", "party = \"wesex.example\""),
@@ -242,6 +243,25 @@ fn syntax_is_judged_first_and_all_of_it() {
 
     let problems = parse("[party]\nid = \"a.b\"\nid = \"c.d\"\n", "a.toml").expect_err("a key twice");
     assert_eq!((problems[0].line, problems[0].what.contains("duplicate")), (3, true), "{problems:#?}");
+}
+
+#[test]
+fn a_text_cut_or_damaged_anywhere_is_told_and_no_more() {
+    let check = |text: &str| {
+        let lines = text.split('\n').count();
+        for problem in parse(text, "a.toml").err().into_iter().flatten() {
+            assert!((1..=lines).contains(&problem.line), "{problem} in {text:?}");
+            assert!(!problem.what.is_empty() && !problem.fix.is_empty(), "{problem}");
+        }
+    };
+    for at in (0..REFERENCE.len()).filter(|at| REFERENCE.is_char_boundary(*at)) {
+        check(&REFERENCE[..at]);
+    }
+    for at in 0..LEAST.len() {
+        for damage in ["", "\"", "[", "=", "\n", "\u{0}", "関", "-1"] {
+            check(&format!("{}{damage}{}", &LEAST[..at], &LEAST[at + 1..]));
+        }
+    }
 }
 
 #[test]

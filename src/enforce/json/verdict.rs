@@ -73,7 +73,8 @@ enum Seen {
 struct Next {
     change: Vec<SelectionId>,
     quasi: Vec<SelectionId>,
-    redact: bool,
+    /// Demands that remove it.
+    redact: Vec<usize>,
     /// Where the paths that lead into it start.
     paths_from: usize,
 }
@@ -172,7 +173,7 @@ impl Walk {
         }
         let paths = frame.paths.clone();
         self.next.follow(paths, depth - 1, Way::Name(&folded), &self.selections, &mut self.paths, &mut self.tally);
-        if !leaves || self.next.redact {
+        if !leaves || !self.next.redact.is_empty() {
             self.muted = Some(depth);
             return Ok(());
         }
@@ -340,7 +341,7 @@ impl Walk {
                 self.next.change.extend_from_slice(&frame.change);
                 let paths = frame.paths.clone();
                 self.next.follow(paths, depth - 1, way, &self.selections, &mut self.paths, &mut self.tally);
-                if self.next.redact {
+                if !self.next.redact.is_empty() {
                     self.muted = Some(depth);
                     return Ok(());
                 }
@@ -419,7 +420,7 @@ impl Walk {
     fn clear_next(&mut self) {
         self.next.change.clear();
         self.next.quasi.clear();
-        self.next.redact = false;
+        self.next.redact.clear();
         self.next.paths_from = self.paths.len();
     }
 }
@@ -427,9 +428,11 @@ impl Walk {
 impl Next {
     fn select(&mut self, id: SelectionId, selections: &Selections, tally: &mut Tally) {
         let selected = selections.get(id);
-        for &demand in &selected.redact {
-            self.redact = true;
-            tally.add(demand, 1);
+        for demand in &selected.redact {
+            if !self.redact.contains(demand) {
+                self.redact.push(*demand);
+                tally.add(*demand, 1);
+            }
         }
         if selected.changes() {
             self.change.push(id);

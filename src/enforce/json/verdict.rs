@@ -155,13 +155,11 @@ impl Walk {
         let name = std::str::from_utf8(name).map_err(|_| EnforceError::Internal("a name is not UTF-8"))?;
         let mut once: Option<Seen> = None;
         let mut leaves = true;
-        if frame.record {
-            if let Some(kept) = &self.kept {
-                once = kept.get(name).copied();
-                leaves = once.is_some();
-                for (demand, _) in self.steps.keepers().filter(|(_, demand)| !demand.keeps.contains(name)) {
-                    self.tally.add(demand, 1);
-                }
+        if let Some(kept) = self.kept.as_ref().filter(|_| frame.record) {
+            once = kept.get(name).copied();
+            leaves = once.is_some();
+            for (demand, _) in self.steps.keepers().filter(|(_, demand)| !demand.keeps.contains(name)) {
+                self.tally.add(demand, 1);
             }
         }
         let folded = fold(name);
@@ -296,7 +294,8 @@ impl Walk {
             output.extend_from_slice(format!("{comma}\"{MARK}\":\"{mark}\"").as_bytes());
         }
         // The end of grouped records is written when they are settled.
-        if !(self.frames.is_empty() && !object && !self.lines && self.groups.is_some()) {
+        let of_groups = self.groups.is_some() && !self.lines && self.frames.is_empty();
+        if object || !of_groups {
             self.write(if object { b"}" } else { b"]" }, output);
         }
         self.end(if object { Kind::Object } else { Kind::Array }, output)

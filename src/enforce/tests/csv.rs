@@ -118,6 +118,32 @@ fn a_mark_that_came_with_the_payload_gives_way() {
 }
 
 #[test]
+fn the_policys_order_makes_no_difference() {
+    let mut demands = vec![
+        json!({"rule": "A", "do": "watermark"}),
+        json!({"rule": "B", "do": "k_anonymity", "k": 2, "quasi_ids": ["age"], "on_fail": "suppress"}),
+        json!({"rule": "C", "do": "generalise", "age_band": 10, "columns": {"age": "age"}}),
+        json!({"rule": "D", "do": "pseudonymise_hmac", "columns": ["id"]}),
+        json!({"rule": "E", "do": "redact", "fields": ["name"]}),
+        json!({"rule": "F", "do": "keep_only", "fields": ["id", "name", "age"]}),
+        json!({"rule": "G", "do": "keep_only", "fields": ["age", "id"]}),
+        json!({"rule": "H", "do": "no_onward_transfer"}),
+    ];
+    let table = "id,name,age,x\n1,a,31,x\n2,b,32,x\n3,c,71,x\n";
+    let (one, two) = (pseudonym("1", "kansai.example"), pseudonym("2", "kansai.example"));
+    let expected = format!("id,age,sekisho_mark\n{one},30-39,{EXCHANGE}\n{two},30-39,{EXCHANGE}\n");
+    let first = run(json!(demands), CSV, table).unwrap();
+    assert_eq!(first.0, expected);
+    for turn in 0..demands.len() * 2 {
+        demands.rotate_left(3);
+        if turn % 2 == 0 {
+            demands.swap(0, 1);
+        }
+        assert_eq!(run(json!(demands), CSV, table), Ok(first.clone()), "{demands:?}");
+    }
+}
+
+#[test]
 fn limits_hold() {
     let demand = json!([{"do": "keep_only", "fields": ["a"]}]);
     let wide = vec!["a"; 4097].join(",");

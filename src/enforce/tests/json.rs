@@ -460,6 +460,17 @@ proptest! {
         let whole = push(&mut open(demand.clone(), JSON).unwrap(), text.as_bytes(), &[]);
         let valid = serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok();
         prop_assert_eq!(whole.is_ok(), valid, "{}", text);
-        prop_assert_eq!(push(&mut open(demand, JSON).unwrap(), text.as_bytes(), &[1]).is_ok(), valid);
+        // The same output, or the same fault at the same place.
+        prop_assert_eq!(push(&mut open(demand, JSON).unwrap(), text.as_bytes(), &[1]), whole);
+    }
+
+    #[test]
+    fn nothing_panics(bytes in proptest::collection::vec(proptest::prop_oneof![proptest::sample::select(&b"{}[]\",:\\u0d8 \n"[..]), any::<u8>()], 0..48)) {
+        let demand = json!([{"do": "keep_only", "fields": ["a"]}]);
+        for content_type in [JSON, LINES] {
+            let whole = push(&mut open(demand.clone(), content_type).unwrap(), &bytes, &[]);
+            let cut = push(&mut open(demand.clone(), content_type).unwrap(), &bytes, &[1]);
+            prop_assert_eq!(cut.ok(), whole.ok());
+        }
     }
 }

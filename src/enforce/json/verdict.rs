@@ -130,7 +130,7 @@ impl Walk {
     }
 
     pub(super) fn buffered(&self) -> usize {
-        self.groups.as_ref().map_or(0, Groups::held)
+        self.groups.as_ref().map_or(0, Groups::held) + self.paths.len() * size_of::<u16>()
     }
 
     /// Writes bytes of a value that leaves as it is.

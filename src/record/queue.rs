@@ -11,7 +11,7 @@ use super::error::RecordError;
 use super::signer::Sealed;
 
 /// Room in the queue, in KiB of entries, for those that somebody waits for; as much again for the others. An entry
-/// takes at least one, so this bounds their number too. At 1.2 KB an entry it is many batches deep.
+/// takes at least one, so this bounds their number too. It holds several of the largest batches.
 const ROOM: u32 = 4096;
 /// Most entries of one batch.
 const BATCH_ENTRIES: usize = 1024;

@@ -2,6 +2,7 @@
 
 mod faults;
 mod log;
+mod merkle;
 mod recovery;
 mod tamper;
 

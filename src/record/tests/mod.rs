@@ -3,6 +3,7 @@
 mod faults;
 mod log;
 mod merkle;
+mod queue;
 mod recovery;
 mod tamper;
 

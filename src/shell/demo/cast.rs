@@ -8,23 +8,20 @@ pub(super) struct Party {
     pub(super) id: &'static str,
     pub(super) country: &'static str,
     pub(super) kind: &'static str,
-    /// Whether it runs a gateway of its own.
-    pub(super) gateway: bool,
 }
 
 /// The data commons of Kansai: the provider of most of the story.
-pub(super) const KANSAI: Party = Party { id: "kansai.example", country: "JP", kind: "public", gateway: true };
+pub(super) const KANSAI: Party = Party { id: "kansai.example", country: "JP", kind: "public" };
 /// A university in England.
-pub(super) const WESSEX: Party = Party { id: "wessex.example", country: "GB", kind: "academia", gateway: true };
+pub(super) const WESSEX: Party = Party { id: "wessex.example", country: "GB", kind: "academia" };
 /// A laboratory in India, outside the Group A countries of export control.
-pub(super) const BENGALURU: Party = Party { id: "bengaluru.example", country: "IN", kind: "academia", gateway: true };
+pub(super) const BENGALURU: Party = Party { id: "bengaluru.example", country: "IN", kind: "academia" };
 /// A health centre in Japan, without a gateway.
-pub(super) const OSAKA: Party =
-    Party { id: "osaka-health.example", country: "JP", kind: "health_center", gateway: false };
+pub(super) const OSAKA: Party = Party { id: "osaka-health.example", country: "JP", kind: "health_center" };
 /// A research institute in Germany, without a gateway.
-pub(super) const RHINE: Party = Party { id: "rhine.example", country: "DE", kind: "academia", gateway: false };
+pub(super) const RHINE: Party = Party { id: "rhine.example", country: "DE", kind: "academia" };
 /// A partner in a country on the demonstration list of sanctions, without a gateway.
-pub(super) const HARBOUR: Party = Party { id: "closed-harbour.example", country: "KP", kind: "public", gateway: false };
+pub(super) const HARBOUR: Party = Party { id: "closed-harbour.example", country: "KP", kind: "public" };
 
 /// Everyone.
 pub(super) const CAST: [&Party; 6] = [&KANSAI, &WESSEX, &BENGALURU, &OSAKA, &RHINE, &HARBOUR];

@@ -58,8 +58,7 @@ pub(super) struct Pass<'a> {
 
 /// Sends a request over plain HTTP, as an application does to its own gateway.
 pub(super) async fn local(address: SocketAddr, request: Request<Full<Bytes>>) -> Result<Reply> {
-    let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
-    send(TokioIo::new(stream), request).await
+    send(TokioIo::new(connect(address).await?), request).await
 }
 
 /// Sends a request over mutual TLS with a certificate of `who`, trusting the authority of `provider`.
@@ -77,10 +76,16 @@ pub(super) async fn mutual_tls(
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_root_certificates(roots)
         .with_client_auth_cert(chain, PrivateKeyDer::from_pem_slice(key.as_bytes())?)?;
-    let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+    let stream = connect(address).await?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let stream = connector.connect(ServerName::try_from("localhost")?, stream).await?;
     send(TokioIo::new(stream), request).await
+}
+
+async fn connect(address: SocketAddr) -> Result<TcpStream> {
+    let stream = TcpStream::connect(address).await.with_context(|| format!("connecting to {address}"))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 async fn send<I>(io: I, request: Request<Full<Bytes>>) -> Result<Reply>

@@ -70,7 +70,8 @@ impl Report {
         let mut line =
             format!("{number:>2} {} → {}  {}  {purpose}  {decision}", exchange.from, exchange.to, exchange.dataset);
         if !exchange.rules.is_empty() {
-            line.push_str(&format!(" [{}]", exchange.rules.join(" ")));
+            let lifted = if exchange.decision == "permit" { " lifted by approval" } else { "" };
+            line.push_str(&format!(" [{}{lifted}]", exchange.rules.join(" ")));
         }
         if exchange.decision == "permit" {
             let done = if exchange.done.is_empty() { "untouched".to_owned() } else { exchange.done.join(", ") };
@@ -78,7 +79,7 @@ impl Report {
         }
         line.push_str(&format!("  {} ms  #{}", exchange.milliseconds, exchange.index));
         self.say(&line);
-        for remedy in &exchange.remedies {
+        for remedy in exchange.remedies.iter().filter(|_| exchange.decision != "permit") {
             self.say(&format!("     would help: {remedy}"));
         }
         for difference in &exchange.differences {

@@ -106,6 +106,7 @@ reached_countries contains text(recipient, "controlled_by") if suspected(recipie
 #   A resident under foreign influence (METI specific categories 1 to 3) counts as an export to
 #   that country. What cannot be read counts as an export to an unknown country.
 # custom:
+#   rule: DFFT-S3
 #   basis: METI notification on deemed exports, in force 2022-05-01
 #   inputs: [recipient.specific_category]
 specific_category := object.get(recipient, "specific_category", false)

@@ -186,7 +186,7 @@ end_use_concern if {
 #   access can reach them, unless an assessment is on file. Other sensitive data goes there only with
 #   keys that the exporter holds. Wherever sensitive data goes abroad, the recipient gives notice of
 #   a government's request for it. The test of states is a policy choice
-#   (facts, choices.government_access_test).
+#   (facts, choices.government_access_test), and so is the line between the two kinds of data.
 # related_resources:
 #   - ref: https://legalinstruments.oecd.org/en/instruments/OECD-LEGAL-0487
 #     description: OECD Declaration on Government Access
@@ -206,14 +206,11 @@ findings contains denied(
 	not access_assessed
 }
 
-# Data about the public, or entrusted by the state. The owner of a trade secret may take this risk by agreement.
-guarded if special_category
-
-guarded if critical_infrastructure
-
-guarded if "security:cei" in tags
-
-special_category if "privacy:special" in tags
+# Which data needs the assessment is a policy choice too (facts, choices.assessment_before_access).
+guarded if {
+	some name in facts.choices.assessment_before_access.tags
+	name in tag_names
+}
 
 sensitive if guarded
 

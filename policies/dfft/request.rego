@@ -125,7 +125,7 @@ influencing_countries contains "" if {
 
 readable_category if {
 	is_object(specific_category)
-	object.get(specific_category, "n", null) in influence_categories | {0}
+	object.get(specific_category, "n", null) in (influence_categories | {0})
 }
 
 influence_categories := {category.n | some category in facts.lists.deemed_export_categories.categories}

@@ -1,5 +1,7 @@
 //! The house rules that no compiler keeps: who imports whom, how long a file may be, and that the pages tell the truth.
 
+#![expect(clippy::unwrap_used, reason = "what cannot be read or parsed here fails the test, as it should")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,18 +9,8 @@ use std::process::Command;
 /// The rooms of a request's way, in its order. `record` stands beside them: any of them ends there.
 const JOURNEY: [&str; 5] = ["accept", "authenticate", "decide", "enforce", "forward"];
 /// Every module at the top.
-const TOP: [&str; 10] = [
-    "accept",
-    "authenticate",
-    "decide",
-    "enforce",
-    "forward",
-    "gateway",
-    "record",
-    "refusal",
-    "shell",
-    "types",
-];
+const TOP: [&str; 10] =
+    ["accept", "authenticate", "decide", "enforce", "forward", "gateway", "record", "refusal", "shell", "types"];
 /// The most lines of a source file.
 const MOST_LINES: usize = 500;
 
@@ -207,12 +199,13 @@ fn refusal_takes_errors_from_the_rooms_and_nothing_that_works() {
 fn the_verifier_shares_no_cryptography_with_the_signer() {
     let ring = |source: &str| {
         let code = code(source);
+        let code = code.split("#[cfg(test)]\nmod tests {").next().unwrap();
         code.match_indices("ring::").any(|(place, _)| !code[..place].ends_with(|c: char| c.is_alphanumeric()))
     };
     let mut shared = BTreeSet::new();
     for (file, source) in sources().iter().filter(|(file, _)| file.starts_with("src/")) {
         if !file.starts_with("src/record/verify/") {
-            assert!(!ring(source), "{file} uses ring, which is the verifier's alone");
+            assert!(file.contains("/tests") || !ring(source), "{file} uses ring, which is the verifier's alone");
             continue;
         }
         let code = code(source);
@@ -369,7 +362,9 @@ fn every_test_that_security_names_exists() {
         tests.iter().any(|source| {
             source.match_indices(&format!("fn {name}(")).any(|(place, _)| {
                 let before = &source[place.saturating_sub(200)..place];
-                before.rfind("#[").is_some_and(|mark| before[mark..].contains("test") && !before[mark..].contains(";\n"))
+                before
+                    .rfind("#[")
+                    .is_some_and(|mark| before[mark..].contains("test") && !before[mark..].contains(";\n"))
             })
         })
     };

@@ -145,30 +145,19 @@ special_care if {
 	count(tags & person_kinds) > 0
 }
 
-controlled if {
-	some tag in tags
-	startswith(tag, "security:controlled=")
-}
+# METADATA
+# description: Tags without the value that some carry, such as security:controlled for security:controlled=7.
+tag_names := {split(tag, "=")[0] | some tag in tags}
 
-unpublished_invention if {
-	some tag in tags
-	startswith(tag, "ip:patent-field=")
-}
+controlled if "security:controlled" in tag_names
 
-emerging_technology if {
-	some tag in tags
-	startswith(tag, "security:emerging=")
-}
+unpublished_invention if "ip:patent-field" in tag_names
 
-critical_infrastructure if {
-	some tag in tags
-	startswith(tag, "security:critical-infra=")
-}
+emerging_technology if "security:emerging" in tag_names
 
-chokepoint_supply if {
-	some tag in tags
-	startswith(tag, "security:chokepoint=")
-}
+critical_infrastructure if "security:critical-infra" in tag_names
+
+chokepoint_supply if "security:chokepoint" in tag_names
 
 # Columns. A dataset that does not map its columns is read as if each were named after its concept;
 # a gateway that does not find such a column refuses to forward.

@@ -171,7 +171,7 @@ end_use_concern if {
 		"military_end_use", "wmd_end_use", "listed_end_user", "end_user_listed", "foreign_user_list",
 		"meti_informed",
 	]
-	suspected(recipient, flag)
+	object.get(recipient, flag, false) != false
 }
 
 # METADATA

@@ -24,29 +24,28 @@ findings contains denied(
 description_gaps contains "The dataset has no id." if text(dataset, "id") == ""
 
 description_gaps contains concat("", ["The dataset has no ", family, " tag."]) if {
-	some family in ["privacy", "ip", "security"]
-	count({tag | some tag in tags; startswith(tag, concat("", [family, ":"]))}) == 0
+	some family in ({"privacy", "ip", "security"} - {split(tag, ":")[0] | some tag in tags})
 }
 
 description_gaps contains "A tag of the dataset is outside the vocabulary." if {
+	some tag in tags
+	object.get(facts.vocabulary.tags, tag, "") == ""
+	not names_its_value(tag)
+}
+
+description_gaps contains "A tag of the dataset is not text." if {
 	is_array(object.get(dataset, "tags", null))
 	some tag in dataset.tags
-	not known_tag(tag)
+	not is_string(tag)
 }
 
 description_gaps contains "The direction of the exchange is unknown." if direction == "unreadable"
 
-known_tag(tag) if {
-	is_string(tag)
-	is_string(object.get(facts.vocabulary.tags, tag, null))
-}
-
 # Tags that carry a name of their own: a control list row, a sector, a product.
-known_tag(tag) if {
-	is_string(tag)
+names_its_value(tag) if {
 	parts := split(tag, "=")
 	count(parts) == 2
-	is_string(object.get(facts.vocabulary.valued_tags, parts[0], null))
+	object.get(facts.vocabulary.valued_tags, parts[0], "") != ""
 	regex.match(`^[0-9A-Za-z().-]{1,64}$`, parts[1])
 }
 
@@ -156,5 +155,7 @@ doubts contains "There are no complete facts about the country that the data com
 
 country_known(code) if {
 	entry := object.get(facts.countries, code, {})
-	count({attribute | some attribute, _ in facts.attributes; object.get(entry, attribute, "missing") == "missing"}) == 0
+	count(facts_of_a_country - object.keys(entry)) == 0
 }
+
+facts_of_a_country := object.keys(facts.attributes)

@@ -11,7 +11,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use super::{certs, demo, serve};
-use crate::types::{Clock as _, PartyId, SystemClock};
+use crate::types::{Clock as _, PartyId, SystemClock, Timestamp};
 
 /// What a command found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,7 +111,8 @@ fn dev(options: DevOptions) -> Result<Verdict> {
     let written = certs::dev(&certs::DevOptions {
         directory: options.out,
         party: options.party,
-        valid_from: SystemClock.now(),
+        // An hour back, for machines whose clocks run behind this one.
+        valid_from: Timestamp::from_millis(SystemClock.now().millis().saturating_sub(3_600_000)),
         dns: options.dns,
         addresses: options.addresses,
         force: options.force,

@@ -106,13 +106,16 @@ reached_countries contains text(recipient, "controlled_by") if suspected(recipie
 #   A resident under foreign influence (METI specific categories 1 to 3) counts as an export to
 #   that country. What cannot be read counts as an export to an unknown country.
 # custom:
+#   rule: DFFT-S3
 #   basis: METI notification on deemed exports, in force 2022-05-01
+#   source: [JP-DEEMED]
+#   remedy: Record the person's declaration on specific categories; obtain a licence if one applies.
 #   inputs: [recipient.specific_category]
 specific_category := object.get(recipient, "specific_category", false)
 
 influencing_countries contains text(specific_category, "country") if {
 	is_object(specific_category)
-	object.get(specific_category, "n", null) in {1, 2, 3}
+	object.get(specific_category, "n", null) in influence_categories
 }
 
 influencing_countries contains "" if {
@@ -122,8 +125,10 @@ influencing_countries contains "" if {
 
 readable_category if {
 	is_object(specific_category)
-	object.get(specific_category, "n", null) in {0, 1, 2, 3}
+	object.get(specific_category, "n", null) in (influence_categories | {0})
 }
+
+influence_categories := {category.n | some category in facts.lists.deemed_export_categories.categories}
 
 # What the tags say.
 

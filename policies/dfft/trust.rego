@@ -9,6 +9,7 @@ import data.dfft.facts
 #   Every dataset carries at least one privacy, one intellectual property and one security tag, all
 #   of the vocabulary; otherwise nothing leaves.
 # custom:
+#   rule: DFFT-G1
 #   basis: Gateway rule; the three concerns of Data Free Flow with Trust
 #   source: [vocabulary]
 #   remedy: Tag the dataset for privacy, ip and security with words of the vocabulary.
@@ -58,6 +59,7 @@ names_its_value(tag) if {
 #   - ref: https://digital.go.jp/en/dfft-iap-en
 #     description: Institutional Arrangement for Partnership
 # custom:
+#   rule: DFFT-G2
 #   basis: IAP partnership; Catena-X Membership, FrameworkAgreement and UsagePurpose
 #   source: [DFFT-IAP]
 #   remedy: Renew the membership, accept the framework agreement, or ask for a purpose that is offered.
@@ -111,6 +113,7 @@ purpose_offered if {
 # title: "DFFT-G3: stale or missing facts go to a person"
 # description: A country fact that is missing or past its review date sends the request to a person.
 # custom:
+#   rule: DFFT-G3
 #   basis: Regulator hygiene; the review dates in the facts
 #   source: [attributes, countries, lists]
 #   remedy: Review the facts about this country, or have a named person approve the request.

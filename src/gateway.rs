@@ -4,8 +4,8 @@
 //! accept -> authenticate -> decide -> enforce -> (the decision is durable) -> forward -> (the outcome is recorded)
 //! ```
 //!
-//! [`Gateway::cross`] is that walk, the same in all directions. Whatever ends it early is a [`Refusal`], and
-//! [`Gateway::refuse`] is the one way out for all of them: it records first and answers then.
+//! `Gateway::cross` is that walk, the same in all directions. Whatever ends it early is a [`Refusal`], and
+//! `Gateway::refuse` is the one way out for all of them: it records first and answers then.
 
 mod journal;
 mod setup;

@@ -8,4 +8,13 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod gates;
+mod health;
 mod open_data;
+mod passes;
+mod people;
+mod push;
+mod refusals;
+mod review;
+mod streams;
+mod trade_secret;

@@ -9,7 +9,8 @@ const EARTHQUAKES: &str = r#"{"type":"FeatureCollection","metadata":{"generated"
   {"type":"Feature","properties":{"mag":null,"place":"\u304b"},"geometry":null,"id":"us7000bbbb"} ]}
 "#;
 
-const STAC: &str = r#"{"stac_version":"1.0.0","type":"Feature","id":"LC09_L2SP_110036","assets":{"red":{"href":"a.tif"}}}"#;
+const STAC: &str =
+    r#"{"stac_version":"1.0.0","type":"Feature","id":"LC09_L2SP_110036","assets":{"red":{"href":"a.tif"}}}"#;
 
 fn check_headers(reply: &Reply, content_type: &str, length: usize) {
     let mut names: Vec<&str> = reply.headers.keys().map(|name| name.as_str()).collect();

@@ -75,10 +75,7 @@ impl Book {
             found.clone().find(|entry| entry["kind"] == kind && entry["exchange"] == exchange).cloned()
         };
         let missing = || panic!("the log does not tell of {exchange}");
-        Told {
-            decision: find("decision").unwrap_or_else(missing),
-            outcome: find("outcome").unwrap_or_else(missing),
-        }
+        Told { decision: find("decision").unwrap_or_else(missing), outcome: find("outcome").unwrap_or_else(missing) }
     }
 }
 

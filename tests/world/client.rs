@@ -19,9 +19,11 @@ use rustls::{ClientConfig, RootCertStore};
 use sekisho::shell::certs::Leaf;
 use sekisho::types::ManualClock;
 use serde_json::Value;
+use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::{Organisation, Pass, soon};
 
@@ -134,13 +136,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    pub fn new(
-        party: &str,
-        leaf: Leaf,
-        pass_key_pem: &str,
-        provider: &Organisation,
-        clock: Arc<ManualClock>,
-    ) -> Self {
+    pub fn new(party: &str, leaf: Leaf, pass_key_pem: &str, provider: &Organisation, clock: Arc<ManualClock>) -> Self {
         Self {
             party: party.to_owned(),
             leaf,
@@ -173,14 +169,7 @@ impl Peer {
 
     /// A connection of its own.
     pub async fn connect(&self) -> Result<Connection, Failure> {
-        let socket = TcpSocket::new_v4()?;
-        if let Some(bytes) = self.receive_buffer {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        let stream = socket.connect(self.address).await?;
-        stream.set_nodelay(true)?;
-        let connector = TlsConnector::from(Arc::new(self.tls()));
-        let stream = connector.connect(ServerName::try_from("localhost")?, stream).await?;
+        let stream = self.handshake().await?;
         match self.protocol {
             Protocol::Http1 => Connection::http1(stream).await,
             Protocol::Http2 => {
@@ -190,6 +179,28 @@ impl Peer {
                 Ok(Connection { sender: Sender::Http2(sender), host: "localhost".to_owned() })
             }
         }
+    }
+
+    /// Shakes hands, says nothing and listens: what the other side says of our certificate.
+    pub async fn listen(&self) -> Result<Vec<u8>, std::io::Error> {
+        let mut heard = Vec::new();
+        let mut stream = match self.handshake().await {
+            Ok(stream) => stream,
+            Err(error) => return Err(std::io::Error::other(error)),
+        };
+        soon("a word", stream.read_to_end(&mut heard)).await?;
+        Ok(heard)
+    }
+
+    async fn handshake(&self) -> Result<TlsStream<TcpStream>, Failure> {
+        let socket = TcpSocket::new_v4()?;
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        let stream = socket.connect(self.address).await?;
+        stream.set_nodelay(true)?;
+        let connector = TlsConnector::from(Arc::new(self.tls()));
+        Ok(connector.connect(ServerName::try_from("localhost")?, stream).await?)
     }
 
     fn tls(&self) -> ClientConfig {

@@ -16,10 +16,10 @@ use sekisho::shell::certs::{Authority, Identity, Leaf};
 use sekisho::types::{Clock, ManualClock, PartyId, Timestamp};
 
 pub use books::{Book, Books};
-pub use client::{ClientBody, Connection, Feeder, Peer, Protocol, Reply, fed, whole};
+pub use client::{ClientBody, Feeder, Peer, Reply, fed, get, whole};
 pub use organisation::{Organisation, Reserved};
 pub use pass::Pass;
-pub use upstream::{Seen, Upstream};
+pub use upstream::Upstream;
 
 /// 2026-11-21T09:00:00Z: after the facts of the reference policy were reviewed, before they go stale.
 pub const START: Timestamp = Timestamp::from_seconds(1_795_251_600);
@@ -55,7 +55,8 @@ impl World {
             directory.path().join("kansai"),
             kansai_port,
         );
-        let known = vec![registry::entry(&registry::KANSAI_AS_PARTNER, &kansai.identity, Some(kansai.partner_address()))];
+        let known =
+            vec![registry::entry(&registry::KANSAI_AS_PARTNER, &kansai.identity, Some(kansai.partner_address()))];
         let upstream = Upstream::start().await;
         let wessex = Organisation::start(
             registry::wessex(&wessex, known, &upstream, &directory.path().join("wessex"), clock.clone()),

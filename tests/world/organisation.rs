@@ -12,7 +12,7 @@ use sekisho::shell::certs::Identity;
 use sekisho::shell::{Addresses, Listening, Running, State};
 use sekisho::types::PartyId;
 
-use super::client::{ClientBody, Connection, Reply, whole};
+use super::client::{ClientBody, Connection, Failure, Reply, whole};
 use super::{Book, Upstream, until};
 
 /// A port that nobody else gets until the gateway listens on it: bound, and bound again by the gateway.
@@ -92,9 +92,20 @@ impl Organisation {
 
     /// An application sends data to a partner.
     pub async fn send(&self, path: &str, purpose: &str, content_type: &str, body: ClientBody) -> Reply {
+        self.try_send(path, purpose, content_type, body).await.unwrap()
+    }
+
+    /// The same for an application that may not get to the end of it.
+    pub async fn try_send(
+        &self,
+        path: &str,
+        purpose: &str,
+        content_type: &str,
+        body: ClientBody,
+    ) -> Result<Reply, Failure> {
         let request = Request::builder().method(Method::PUT).uri(path);
         let request = request.header("sekisho-purpose", purpose).header("content-type", content_type);
-        self.application(request.body(body).unwrap()).await
+        Connection::plain(self.addresses.local.unwrap()).await?.send(request.body(body).unwrap()).await
     }
 
     /// Waits until so many entries are durable.

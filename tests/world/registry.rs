@@ -111,16 +111,26 @@ pub fn kansai(
         Held::new("usgs-earthquakes", &open_tags, &open),
         Held::new("stac-items", &open_tags, &open),
         Held::new("covid-testing", &health_tags, &health),
-        Held::new("qubit-calibration", &["privacy:none", "ip:open", "security:tlp-clear", "security:emerging=7"], &qubits),
+        Held::new(
+            "qubit-calibration",
+            &["privacy:none", "ip:open", "security:tlp-clear", "security:emerging=7"],
+            &qubits,
+        ),
         Held::new("qubit-archive", &["privacy:none", "ip:open", "security:tlp-clear", "security:emerging=7"], &qubits),
         Held::new("litho-process", &secret_tags, &process),
         Held::new("untagged", &[], &open),
         Held { single_use: true, ..Held::new("once-only", &open_tags, &open) },
         Held { push: true, pull: false, ..Held::new("field-readings", &open_tags, &open) },
     ];
-    let litho = agreement("AG-LITHO", WESSEX, "litho-process", json!({ "need_to_know": true }), json!({
-        "licence_type": "individual", "licence_id": "METI-2026-0042",
-    }));
+    let litho = agreement(
+        "AG-LITHO",
+        WESSEX,
+        "litho-process",
+        json!({ "need_to_know": true }),
+        json!({
+            "licence_type": "individual", "licence_id": "METI-2026-0042",
+        }),
+    );
     let notification =
         agreement("AG-IDA", "sumida-health.example", "covid-testing", json!({}), json!({ "statute": "JP-IDA-12-1-i" }));
     setup(&KANSAI_AS_PARTNER, identity, partners, datasets, vec![litho, notification], upstream, directory, clock)
@@ -134,7 +144,8 @@ pub fn wessex(
     directory: &Path,
     clock: Arc<dyn Clock>,
 ) -> Setup {
-    let facts = json!({ "origin": "GB", "licence": "CC0-1.0", "purposes": ["dfft:DisasterResponse"] });
+    let facts =
+        json!({ "origin": "GB", "licence": "CC0-1.0", "purposes": ["dfft:DisasterResponse", "dfft:JointDevelopment"] });
     let datasets = vec![
         Held::new("field-readings", &["privacy:none", "ip:open", "security:tlp-clear"], &facts),
         Held::new("process-notes", &["privacy:none", "ip:trade-secret", "security:tlp-clear"], &facts),

@@ -78,22 +78,23 @@ impl Upstream {
 
     /// Answers GET `path` with these bytes, and with headers that must not cross.
     pub fn offer(&self, path: &str, content_type: &str, body: impl Into<Bytes>) {
-        self.put(path, StatusCode::OK, content_type, Body::Whole(body.into()));
+        self.put(path, StatusCode::OK, content_type, None, Body::Whole(body.into()));
     }
 
     /// Answers GET `path` with this status.
     pub fn fail(&self, path: &str, status: StatusCode) {
-        self.put(path, status, "text/plain", Body::Whole(Bytes::from_static(b"internal details")));
+        self.put(path, status, "text/plain", None, Body::Whole(Bytes::from_static(b"internal details")));
     }
 
-    /// Answers the next GET `path` with what the feeder is given; an error breaks the answer off midway.
-    pub fn feed(&self, path: &str, content_type: &str) -> Feeder {
+    /// Answers the next GET `path` with what the feeder is given, under a declared length if there is one; an error
+    /// breaks the answer off midway.
+    pub fn feed(&self, path: &str, content_type: &str, length: Option<usize>) -> Feeder {
         let (feeder, body) = fed();
-        self.put(path, StatusCode::OK, content_type, Body::Fed(Some(body)));
+        self.put(path, StatusCode::OK, content_type, length, Body::Fed(Some(body)));
         feeder
     }
 
-    fn put(&self, path: &str, status: StatusCode, content_type: &str, body: Body) {
+    fn put(&self, path: &str, status: StatusCode, content_type: &str, length: Option<usize>, body: Body) {
         let headers = [
             ("content-type", content_type),
             ("etag", "\"v1\""),
@@ -101,7 +102,8 @@ impl Upstream {
             ("set-cookie", "session=hunter2"),
             ("x-internal-route", "rack-12"),
         ];
-        let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let mut headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        headers.extend(length.map(|length| ("content-length".to_owned(), length.to_string())));
         self.shelf.answers.lock().unwrap().insert(path.to_owned(), Answer { status, headers, body });
     }
 

@@ -18,7 +18,7 @@ const MIB: usize = 1024 * 1024;
 fn piece(number: usize) -> Bytes {
     let mut bytes = vec![0; CHUNK];
     for (place, part) in bytes.chunks_exact_mut(8).enumerate() {
-        part.copy_from_slice(&((number * CHUNK + place) as u64 * 0x9e37_79b9_7f4a_7c15).to_le_bytes());
+        part.copy_from_slice(&((number * CHUNK + place) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
     }
     bytes.into()
 }

@@ -134,6 +134,9 @@ impl From<RecordError> for Refusal {
     }
 }
 
+/// All that a peer learns of a fault that is not its own.
+const OUR_FAULT: &str = "The gateway could not serve this.";
+
 /// Status and plain sentence of every code.
 fn explain(code: &str) -> (StatusCode, &'static str) {
     use StatusCode as S;
@@ -152,6 +155,16 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         }
         "overloaded" => (S::SERVICE_UNAVAILABLE, "Too many exchanges are in progress; try again shortly."),
         "certificate_invalid" => (S::FORBIDDEN, "The certificate cannot be accepted."),
+        // Handshakes: the peer meets a TLS alert, and the code is for the record.
+        "certificate_required" => (S::FORBIDDEN, "No certificate was shown."),
+        "certificate_unknown_issuer" => (S::FORBIDDEN, "No authority of the partner vouches for the certificate."),
+        "certificate_expired" => (S::FORBIDDEN, "The certificate has expired."),
+        "certificate_not_yet_valid" => (S::FORBIDDEN, "The certificate is not valid yet; compare the clocks."),
+        "certificate_revoked" => (S::FORBIDDEN, "The certificate was revoked."),
+        "certificate_wrong_purpose" => (S::FORBIDDEN, "The certificate is not for clients."),
+        "handshake_timeout" | "handshake_broken" | "handshake_failed" => {
+            (S::BAD_REQUEST, "The TLS handshake did not come to its end.")
+        }
         "certificate_unknown_party" => (S::FORBIDDEN, "No partner goes by a name in the certificate."),
         "partner_suspended" => (S::FORBIDDEN, "The partner is suspended."),
         "pass_missing" => (S::UNAUTHORIZED, "A pass is missing: send Authorization: Bearer with a pass."),
@@ -188,6 +201,21 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         "record_unavailable" | "record_busy" | "entry_too_large" => {
             (S::SERVICE_UNAVAILABLE, "The exchange cannot be recorded, so nothing is exchanged.")
         }
-        _ => (S::INTERNAL_SERVER_ERROR, "The gateway could not serve this."),
+        // Faults of ours or of our configuration. Most keep a gateway from starting; a peer needs to know no more.
+        "credentials_unusable"
+        | "destination_unusable"
+        | "enforce_internal"
+        | "entry_encoding"
+        | "listen_failed"
+        | "log_corrupt"
+        | "log_foreign"
+        | "log_io"
+        | "log_locked"
+        | "log_origin_invalid"
+        | "log_rolled_back"
+        | "policy_unusable"
+        | "pseudonym_key_invalid"
+        | "record_key_invalid" => (S::INTERNAL_SERVER_ERROR, OUR_FAULT),
+        _ => (S::INTERNAL_SERVER_ERROR, OUR_FAULT),
     }
 }

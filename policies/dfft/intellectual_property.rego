@@ -10,6 +10,7 @@ package dfft
 #   - ref: https://spdx.github.io/spdx-spec/v2.3/package-information/
 #     description: SPDX, NOASSERTION and NONE
 # custom:
+#   rule: DFFT-I1
 #   basis: SPDX NOASSERTION; Creative Commons attribution
 #   source: [vocabulary]
 #   remedy: Find out the licence and record its SPDX identifier with the dataset.
@@ -54,6 +55,7 @@ creator := named if {
 #   - ref: https://eur-lex.europa.eu/eli/dir/2019/790/oj
 #     description: DSM Directive
 # custom:
+#   rule: DFFT-I2
 #   basis: DSM Directive Art. 4(3); AI Act Art. 53; Copyright Act of Japan Art. 30-4
 #   source: [EU-TDM, JP-CR]
 #   remedy: Obtain a licence agreement for training, or leave the work out.
@@ -111,6 +113,7 @@ duties contains duty_under("DFFT-I2", "log_training_content", {
 #   Trade secrets and limited-provision data need an agreement that names the recipient. Copies are
 #   watermarked and go no further.
 # custom:
+#   rule: DFFT-I3
 #   basis: Unfair Competition Prevention Act Art. 2(6), (7)
 #   source: [UCPA]
 #   remedy: Conclude an agreement that names this recipient and dataset.
@@ -139,6 +142,7 @@ duties contains duty_under("DFFT-I3", "no_onward_transfer", {}) if confidential
 #   - ref: https://www.cao.go.jp/keizai_anzen_hosho/suishinhou/patent/patent.html
 #     description: Cabinet Office, patent non-disclosure system
 # custom:
+#   rule: DFFT-I4
 #   basis: Economic Security Promotion Act ch. 5; Cabinet Order 394/2022 Art. 12
 #   source: [ESPA-PAT, ESPA-PAT-NUC, ESPA-PAT-CAO, ESPA-PAT-10M]
 #   remedy: None for a designated invention; otherwise obtain the prior confirmation of the Japan Patent Office.
@@ -167,6 +171,7 @@ invention_barred if {
 #   Any other use of an unpublished invention in a specified field goes to a person, until a named
 #   approval for it is on file.
 # custom:
+#   rule: DFFT-I4
 #   basis: Economic Security Promotion Act ch. 5; Cabinet Order 394/2022 Art. 12
 #   source: [ESPA-PAT, ESPA-PAT-EN]
 #   remedy: Have a named person approve that this unpublished invention is shared.

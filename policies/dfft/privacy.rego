@@ -12,6 +12,7 @@ import data.dfft.facts
 #   - ref: https://eur-lex.europa.eu/eli/reg/2016/679/oj
 #     description: GDPR
 # custom:
+#   rule: DFFT-P1
 #   basis: GDPR Arts. 44-46
 #   source: [EU-ADEQ, EU-ADEQ-PY, EU-BR, EU-GB]
 #   remedy: Put standard contractual clauses or binding corporate rules and a transfer impact assessment on file.
@@ -91,6 +92,7 @@ eea_adequacy_gap := "The adequacy decision for the United States covers only rec
 #   - ref: https://eur-lex.europa.eu/eli/dec_impl/2023/1795/oj
 #     description: Decision (EU) 2023/1795
 # custom:
+#   rule: DFFT-P2
 #   basis: Decision (EU) 2023/1795
 #   source: [EU-ADEQ]
 #   remedy: Have the recipient certify under the framework, or follow DFFT-P1.
@@ -110,6 +112,7 @@ duties contains duty_under("DFFT-P2", "document_fallback_scc", {}) if {
 #   - ref: https://eur-lex.europa.eu/eli/dec_impl/2019/419/oj
 #     description: Decision (EU) 2019/419
 # custom:
+#   rule: DFFT-P3
 #   basis: Decision (EU) 2019/419
 #   source: [EU-JP-SCOPE, EU-CNPD]
 #   remedy: Follow DFFT-P1, with clauses and an assessment.
@@ -130,6 +133,7 @@ duties contains duty_under("DFFT-P3", "apply_appi_supplementary_rules", {}) if {
 #   - ref: https://www.ppc.go.jp/en/legal/
 #     description: APPI and its enforcement rules
 # custom:
+#   rule: DFFT-P4
 #   basis: APPI Art. 28; PPC Rules 15-18
 #   source: [JP-A28, JP-A28-EN, JP-R16, JP-R18, GCBPR]
 #   remedy: Agree equivalent measures by contract, use a CBPR-certified recipient, obtain consent after telling the country, its system and the recipient's measures, or name a ground of Article 27(1).
@@ -193,6 +197,7 @@ duties contains duty_under(
 #   - ref: https://www.legislation.gov.uk/eur/2016/679/chapter/V
 #     description: UK GDPR, Chapter V
 # custom:
+#   rule: DFFT-P5
 #   basis: UK GDPR Arts. 45-46; IDTA in force 2022-03-21
 #   source: [UK-REG, UK-REG-FO, UK-IDTA]
 #   remedy: Put the IDTA, the UK Addendum or binding corporate rules and a transfer risk assessment on file.
@@ -230,6 +235,7 @@ uk_safeguarded if {
 #   - ref: https://bifrostindex.ai/guides/china/international-data-transfers
 #     description: Guide to PIPL Arts. 38-40
 # custom:
+#   rule: DFFT-P6
 #   basis: PIPL Arts. 38-40; provisions of March 2024
 #   source: [PIPL, PIPL-2024]
 #   remedy: Pass the CAC security assessment, or file the standard contract or certification if the volume allows it.
@@ -296,6 +302,7 @@ subjects_known if subjects >= 0
 #   - ref: https://www.ecfr.gov/current/title-28/chapter-I/part-202
 #     description: 28 CFR Part 202
 # custom:
+#   rule: DFFT-P7
 #   basis: 28 CFR 202.205, .206, .601
 #   source: [DOJ-601, DOJ-205, DOJ-206]
 #   remedy: None for bulk data; share fewer people's data than the threshold, or choose another recipient.
@@ -343,6 +350,7 @@ bulk_under_us_rules if {
 # description: >-
 #   A hospital notifies a health centre in Japan, and only with the fields that the Act names.
 # custom:
+#   rule: DFFT-P8
 #   basis: Act 114/1998 Art. 12(1)(i), (ii)
 #   source: [IDA-12]
 #   remedy: Send the notification to a health centre in Japan and name the item of the Act that demands it.
@@ -400,6 +408,7 @@ concepts_of_item := {
 #   Research copies of personal data are keyed per recipient, coarsened, k-anonymous and deleted on
 #   time. How far is a policy choice (facts, choices.research_copies).
 # custom:
+#   rule: DFFT-P9
 #   basis: GDPR Art. 89; APPI; DPV Pseudonymisation
 #   source: [choices.research_copies]
 #   remedy: Nothing to do; these duties are carried out by the gateway or told to the recipient.

@@ -106,13 +106,16 @@ reached_countries contains text(recipient, "controlled_by") if suspected(recipie
 #   A resident under foreign influence (METI specific categories 1 to 3) counts as an export to
 #   that country. What cannot be read counts as an export to an unknown country.
 # custom:
+#   rule: DFFT-S3
 #   basis: METI notification on deemed exports, in force 2022-05-01
+#   source: [JP-DEEMED]
+#   remedy: Record the person's declaration on specific categories; obtain a licence if one applies.
 #   inputs: [recipient.specific_category]
 specific_category := object.get(recipient, "specific_category", false)
 
 influencing_countries contains text(specific_category, "country") if {
 	is_object(specific_category)
-	object.get(specific_category, "n", null) in {1, 2, 3}
+	object.get(specific_category, "n", null) in influence_categories
 }
 
 influencing_countries contains "" if {
@@ -122,8 +125,10 @@ influencing_countries contains "" if {
 
 readable_category if {
 	is_object(specific_category)
-	object.get(specific_category, "n", null) in {0, 1, 2, 3}
+	object.get(specific_category, "n", null) in (influence_categories | {0})
 }
+
+influence_categories := {category.n | some category in facts.lists.deemed_export_categories.categories}
 
 # What the tags say.
 
@@ -145,30 +150,19 @@ special_care if {
 	count(tags & person_kinds) > 0
 }
 
-controlled if {
-	some tag in tags
-	startswith(tag, "security:controlled=")
-}
+# METADATA
+# description: Tags without the value that some carry, such as security:controlled for security:controlled=7.
+tag_names := {split(tag, "=")[0] | some tag in tags}
 
-unpublished_invention if {
-	some tag in tags
-	startswith(tag, "ip:patent-field=")
-}
+controlled if "security:controlled" in tag_names
 
-emerging_technology if {
-	some tag in tags
-	startswith(tag, "security:emerging=")
-}
+unpublished_invention if "ip:patent-field" in tag_names
 
-critical_infrastructure if {
-	some tag in tags
-	startswith(tag, "security:critical-infra=")
-}
+emerging_technology if "security:emerging" in tag_names
 
-chokepoint_supply if {
-	some tag in tags
-	startswith(tag, "security:chokepoint=")
-}
+critical_infrastructure if "security:critical-infra" in tag_names
+
+chokepoint_supply if "security:chokepoint" in tag_names
 
 # Columns. A dataset that does not map its columns is read as if each were named after its concept;
 # a gateway that does not find such a column refuses to forward.

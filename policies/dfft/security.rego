@@ -9,6 +9,7 @@ import data.dfft.facts
 #   Nothing goes to, or comes from, sanctioned places or parties, or those they control. The places
 #   are a demonstration list (facts, choices.sanctioned_places).
 # custom:
+#   rule: DFFT-S1
 #   basis: Foreign Exchange and Foreign Trade Act; United Nations sanctions
 #   source: [choices.sanctioned_places]
 #   remedy: None while the listing stands; record its end with the party once it is delisted.
@@ -50,6 +51,7 @@ sanctioned_place(code) if object.get(facts.choices.sanctioned_places.places, cod
 #   - ref: https://www.meti.go.jp/english/press/2023/0316_001.html
 #     description: METI on the three items to Korea
 # custom:
+#   rule: DFFT-S2
 #   basis: FEFTA Art. 25; Export Trade Control Order, Appended Tables 1 and 3
 #   source: [METI-A-NAIST, METI-A-27, METI-KR-LIST, METI-KR-2019, METI-KR-2019B, METI-KR-2023]
 #   remedy: Obtain an export licence of the kind that the destination demands and record its number.
@@ -134,6 +136,7 @@ duties contains duty_under("DFFT-S2", "record_licence", {"licence_id": text(lega
 #   - ref: http://sacla.xfel.jp/?page_id=16284&lang=en
 #     description: Deemed exports and the three specific categories
 # custom:
+#   rule: DFFT-S3
 #   basis: METI notification on deemed exports, in force 2022-05-01
 #   source: [JP-DEEMED]
 #   remedy: Record the person's declaration on specific categories; obtain a licence if one applies.
@@ -153,6 +156,7 @@ duties contains duty_under("DFFT-S3", "confirm_specific_category", {}) if {
 #   - ref: https://www.meti.go.jp/english/press/2025/0404_001.html
 #     description: METI on complementary export controls
 # custom:
+#   rule: DFFT-S4
 #   basis: Catch-all control under FEFTA; METI 2025-04-04
 #   source: [METI-2025]
 #   remedy: Obtain a licence from METI for this end use and end user, or clear up the concern and record it.
@@ -171,7 +175,7 @@ end_use_concern if {
 		"military_end_use", "wmd_end_use", "listed_end_user", "end_user_listed", "foreign_user_list",
 		"meti_informed",
 	]
-	suspected(recipient, flag)
+	object.get(recipient, flag, false) != false
 }
 
 # METADATA
@@ -182,11 +186,12 @@ end_use_concern if {
 #   access can reach them, unless an assessment is on file. Other sensitive data goes there only with
 #   keys that the exporter holds. Wherever sensitive data goes abroad, the recipient gives notice of
 #   a government's request for it. The test of states is a policy choice
-#   (facts, choices.government_access_test).
+#   (facts, choices.government_access_test), and so is the line between the two kinds of data.
 # related_resources:
 #   - ref: https://legalinstruments.oecd.org/en/instruments/OECD-LEGAL-0487
 #     description: OECD Declaration on Government Access
 # custom:
+#   rule: DFFT-S5
 #   basis: OECD/LEGAL/0487; Data Act Art. 32; Data Governance Act Art. 31
 #   source: [OECD-GA, choices.government_access_test]
 #   remedy: Put an assessment of government access on file for this recipient.
@@ -201,14 +206,11 @@ findings contains denied(
 	not access_assessed
 }
 
-# Data about the public, or entrusted by the state. The owner of a trade secret may take this risk by agreement.
-guarded if special_category
-
-guarded if critical_infrastructure
-
-guarded if "security:cei" in tags
-
-special_category if "privacy:special" in tags
+# Which data needs the assessment is a policy choice too (facts, choices.assessment_before_access).
+guarded if {
+	some name in facts.choices.assessment_before_access.tags
+	name in tag_names
+}
 
 sensitive if guarded
 
@@ -260,6 +262,7 @@ duties contains duty_under("DFFT-S5", "notify_gov_access_request", {
 #   - ref: https://www.businesslawyers.jp/articles/1402
 #     description: On Act 27/2024
 # custom:
+#   rule: DFFT-S6
 #   basis: Act 27/2024
 #   source: [JP-SC]
 #   remedy: Have the person assessed within a conforming operator, and record until when that holds.
@@ -290,6 +293,7 @@ cleared if {
 #   - ref: https://www.gesetze-im-internet.de/satdsiv/__1.html
 #     description: German thresholds
 # custom:
+#   rule: DFFT-S7
 #   basis: Remote Sensing Act; Sentinel Asia
 #   source: [RS-OPT, RS-DE, SA]
 #   remedy: Have the recipient certified as a handler, or ask for disaster response and accept a degraded copy.
@@ -337,6 +341,7 @@ ground_sample_distance := dataset.gsd_m if is_number(dataset.gsd_m)
 #   - ref: https://elaws.jp/view/504CO0000000394
 #     description: Cabinet Order 394/2022
 # custom:
+#   rule: DFFT-S8
 #   basis: Cabinet Order 394/2022 Art. 1
 #   source: [ESPA-PROD, ESPA-PROD16, choices.partner_sets]
 #   remedy: Conclude an agreement with a partner in a G7 or Quad country to share in full.
@@ -368,6 +373,7 @@ partner_country(code) if {
 #   - ref: https://www.first.org/tlp/
 #     description: TLP 2.0
 # custom:
+#   rule: DFFT-S9
 #   basis: FIRST TLP 2.0
 #   source: [TLP]
 #   remedy: Name the recipient or record its need to know, or ask the source to relabel the data.
@@ -407,6 +413,7 @@ duties contains duty_under("DFFT-S9", "no_onward_transfer", {}) if {
 #   - ref: https://www.federalregister.gov/documents/2018/11/19/2018-25221/review-of-controls-for-certain-emerging-technologies
 #     description: 83 FR 58201
 # custom:
+#   rule: DFFT-S10
 #   basis: 83 FR 58201
 #   source: [BIS-14, BIS-14N, METI-A-NAIST, METI-KR-LIST]
 #   remedy: Have a named person approve this joint work.

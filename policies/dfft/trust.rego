@@ -9,6 +9,7 @@ import data.dfft.facts
 #   Every dataset carries at least one privacy, one intellectual property and one security tag, all
 #   of the vocabulary; otherwise nothing leaves.
 # custom:
+#   rule: DFFT-G1
 #   basis: Gateway rule; the three concerns of Data Free Flow with Trust
 #   source: [vocabulary]
 #   remedy: Tag the dataset for privacy, ip and security with words of the vocabulary.
@@ -24,29 +25,28 @@ findings contains denied(
 description_gaps contains "The dataset has no id." if text(dataset, "id") == ""
 
 description_gaps contains concat("", ["The dataset has no ", family, " tag."]) if {
-	some family in ["privacy", "ip", "security"]
-	count({tag | some tag in tags; startswith(tag, concat("", [family, ":"]))}) == 0
+	some family in ({"privacy", "ip", "security"} - {split(tag, ":")[0] | some tag in tags})
 }
 
 description_gaps contains "A tag of the dataset is outside the vocabulary." if {
+	some tag in tags
+	object.get(facts.vocabulary.tags, tag, "") == ""
+	not names_its_value(tag)
+}
+
+description_gaps contains "A tag of the dataset is not text." if {
 	is_array(object.get(dataset, "tags", null))
 	some tag in dataset.tags
-	not known_tag(tag)
+	not is_string(tag)
 }
 
 description_gaps contains "The direction of the exchange is unknown." if direction == "unreadable"
 
-known_tag(tag) if {
-	is_string(tag)
-	is_string(object.get(facts.vocabulary.tags, tag, null))
-}
-
 # Tags that carry a name of their own: a control list row, a sector, a product.
-known_tag(tag) if {
-	is_string(tag)
+names_its_value(tag) if {
 	parts := split(tag, "=")
 	count(parts) == 2
-	is_string(object.get(facts.vocabulary.valued_tags, parts[0], null))
+	object.get(facts.vocabulary.valued_tags, parts[0], "") != ""
 	regex.match(`^[0-9A-Za-z().-]{1,64}$`, parts[1])
 }
 
@@ -59,6 +59,7 @@ known_tag(tag) if {
 #   - ref: https://digital.go.jp/en/dfft-iap-en
 #     description: Institutional Arrangement for Partnership
 # custom:
+#   rule: DFFT-G2
 #   basis: IAP partnership; Catena-X Membership, FrameworkAgreement and UsagePurpose
 #   source: [DFFT-IAP]
 #   remedy: Renew the membership, accept the framework agreement, or ask for a purpose that is offered.
@@ -112,6 +113,7 @@ purpose_offered if {
 # title: "DFFT-G3: stale or missing facts go to a person"
 # description: A country fact that is missing or past its review date sends the request to a person.
 # custom:
+#   rule: DFFT-G3
 #   basis: Regulator hygiene; the review dates in the facts
 #   source: [attributes, countries, lists]
 #   remedy: Review the facts about this country, or have a named person approve the request.
@@ -156,5 +158,7 @@ doubts contains "There are no complete facts about the country that the data com
 
 country_known(code) if {
 	entry := object.get(facts.countries, code, {})
-	count({attribute | some attribute, _ in facts.attributes; object.get(entry, attribute, "missing") == "missing"}) == 0
+	count(facts_of_a_country - object.keys(entry)) == 0
 }
+
+facts_of_a_country := object.keys(facts.attributes)

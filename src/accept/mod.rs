@@ -106,7 +106,8 @@ impl AcceptError {
             Self::Broken(_) => "handshake_broken",
             Self::Handshake(Tls::NoCertificatesPresented) => "certificate_required",
             Self::Handshake(Tls::InvalidCertificate(certificate)) => match certificate {
-                Certificate::UnknownIssuer => "certificate_unknown_issuer",
+                // An issuer by the name of a partner's authority but with another key is as unknown as any.
+                Certificate::UnknownIssuer | Certificate::BadSignature => "certificate_unknown_issuer",
                 Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
                     "certificate_unknown_party"
                 }

@@ -71,6 +71,8 @@ impl Tally {
 pub(super) struct Replacer {
     text: Vec<u8>,
     next: Vec<u8>,
+    /// Demands that the present value was counted for.
+    counted: Vec<usize>,
 }
 
 impl Replacer {
@@ -94,14 +96,14 @@ impl Replacer {
         selected: impl Iterator<Item = &'a Selected> + Clone,
         tally: &mut Tally,
     ) -> Result<(), EnforceError> {
-        let mut named = false;
+        self.counted.clear();
         for &demand in selected.clone().flat_map(|selected| &selected.pseudonymise) {
-            if !std::mem::replace(&mut named, true) {
+            if self.counted.is_empty() {
                 let key = steps.key.as_ref().ok_or(EnforceError::Internal("a pseudonym is due and there is no key"))?;
                 key.pseudonym(&self.text, &mut self.next)?;
                 std::mem::swap(&mut self.text, &mut self.next);
             }
-            tally.add(demand, 1);
+            self.count(demand, tally);
         }
         let mut before = None;
         for &(demand, coarsen) in selected.flat_map(|selected| &selected.coarsen) {
@@ -112,8 +114,15 @@ impl Replacer {
                     tally.emptied[demand] += 1;
                 }
             }
-            tally.add(demand, 1);
+            self.count(demand, tally);
         }
         Ok(())
+    }
+
+    fn count(&mut self, demand: usize, tally: &mut Tally) {
+        if !self.counted.contains(&demand) {
+            self.counted.push(demand);
+            tally.add(demand, 1);
+        }
     }
 }

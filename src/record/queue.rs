@@ -11,7 +11,7 @@ use super::error::RecordError;
 use super::signer::Sealed;
 
 /// Room in the queue, in KiB of entries, for those that somebody waits for; as much again for the others. An entry
-/// takes at least one, so this bounds their number too. At 1.2 KB an entry it is many batches deep.
+/// takes at least one, so this bounds their number too. It holds several of the largest batches.
 const ROOM: u32 = 4096;
 /// Most entries of one batch.
 const BATCH_ENTRIES: usize = 1024;
@@ -66,6 +66,8 @@ pub(super) enum Stage {
 enum Sleep {
     /// It is awake, or was woken: it will look at the queue before it sleeps again.
     Awake,
+    /// It gathers a batch: it will look at the queue in a moment, or once this many are waited for.
+    Gathering(usize),
     /// It will look at the queue within the linger by itself.
     Dozing,
     /// It sleeps until it is woken.
@@ -89,6 +91,21 @@ pub(super) struct Queue {
     soon_room: Semaphore,
     /// Entries that are durable.
     durable: AtomicU64,
+}
+
+/// When the writer sleeps and for how long.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// How many entries are likely to be waited for soon: as many as were a moment ago. Those whose entry has just
+    /// become durable tend to come back with the next, each a little later than the other; a batch that the first of
+    /// them starts alone would make all others wait for two syncs and pay for twice as many.
+    pub(super) expected: usize,
+    /// How long, from the end of the last batch, a new one waits for that many.
+    pub(super) patience: Duration,
+    /// How long entries that nobody waits for may wait for company.
+    pub(super) linger: Duration,
+    /// When a checkpoint is due.
+    pub(super) checkpoint_at: Option<Instant>,
 }
 
 /// What the writer should do now.
@@ -152,7 +169,11 @@ impl Queue {
         let wake = match urgency {
             Urgency::Waiting => {
                 state.waiting += 1;
-                state.sleep != Sleep::Awake
+                match state.sleep {
+                    Sleep::Awake => false,
+                    Sleep::Gathering(enough) => state.waiting >= enough,
+                    Sleep::Dozing | Sleep::Deep => true,
+                }
             }
             Urgency::Soon => state.sleep == Sleep::Deep,
         };
@@ -221,26 +242,30 @@ impl Queue {
         unavailable(&self.stage())
     }
 
-    /// Gives back the room of a batch that is durable.
-    pub(super) fn batch_is_durable(&self, size: u64, batch: &[Queued]) {
+    /// Gives back the room of a batch that is durable. Says how many entries are waited for at this moment, in the
+    /// batch and in the queue.
+    pub(super) fn batch_is_durable(&self, size: u64, batch: &[Queued]) -> usize {
         self.durable.store(size, Ordering::Release);
-        let room = |urgency| {
-            let of_it = batch.iter().filter(|queued| queued.urgency == urgency);
-            of_it.map(|queued| queued.cost as usize).sum()
-        };
-        self.waiting_room.add_permits(room(Urgency::Waiting));
-        self.soon_room.add_permits(room(Urgency::Soon));
+        let mut room = [0, 0];
+        let mut waiting = 0;
+        for queued in batch {
+            waiting += usize::from(queued.urgency == Urgency::Waiting);
+            room[usize::from(queued.urgency == Urgency::Waiting)] += queued.cost as usize;
+        }
+        self.soon_room.add_permits(room[0]);
+        self.waiting_room.add_permits(room[1]);
+        waiting + self.lock().waiting
     }
 
     /// Sleeps until there is something to do, and says what. A batch is moved into `batch`, oldest entry first.
-    ///
-    /// Entries that somebody waits for are taken at once, with everything before them; the others wait for company
-    /// for at most `linger`.
-    pub(super) fn next(&self, batch: &mut Vec<Queued>, linger: Duration, checkpoint_at: Option<Instant>) -> Work {
+    pub(super) fn next(&self, batch: &mut Vec<Queued>, pace: Pace) -> Work {
+        let Pace { expected, patience, linger, checkpoint_at } = pace;
         let mut state = self.lock();
+        let start = Instant::now();
+        let gather_until = start + patience;
         // The writer has just worked, so more work is likely: it dozes first, and entries that nobody waits for
         // need not wake it.
-        let mut doze_until = Some(Instant::now() + linger);
+        let mut doze_until = Some(start + linger);
         loop {
             let now = Instant::now();
             if checkpoint_at.is_some_and(|at| now >= at) {
@@ -251,7 +276,8 @@ impl Queue {
                 return Work::Finish;
             }
             let dozed = doze_until.is_some_and(|until| now >= until);
-            if state.waiting > 0 || !state.entries.is_empty() && (closing || dozed) {
+            let gathered = state.waiting >= expected || state.entries.len() >= BATCH_ENTRIES || now >= gather_until;
+            if state.waiting > 0 && gathered || !state.entries.is_empty() && (closing || dozed) {
                 take(&mut state, batch);
                 return Work::Batch;
             }
@@ -260,8 +286,13 @@ impl Queue {
             } else if doze_until.is_none() && !state.entries.is_empty() {
                 doze_until = Some(now + linger);
             }
-            state.sleep = if doze_until.is_some() { Sleep::Dozing } else { Sleep::Deep };
-            state = match doze_until.into_iter().chain(checkpoint_at).min() {
+            let gathering = (state.waiting > 0).then_some(gather_until);
+            state.sleep = match (gathering, doze_until) {
+                (Some(_), _) => Sleep::Gathering(expected),
+                (None, Some(_)) => Sleep::Dozing,
+                (None, None) => Sleep::Deep,
+            };
+            state = match doze_until.into_iter().chain(checkpoint_at).chain(gathering).min() {
                 Some(at) => {
                     let timed = self.wake.wait_timeout(state, at.saturating_duration_since(now));
                     timed.unwrap_or_else(PoisonError::into_inner).0

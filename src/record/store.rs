@@ -14,7 +14,7 @@ pub(super) const CHECKPOINT: &str = "checkpoint";
 /// The key that signs entries and checkpoints.
 pub(super) const KEY: &str = "log.pub";
 /// Who holds the lock on this file is the log's only writer.
-const LOCK: &str = "lock";
+pub(super) const LOCK: &str = "lock";
 
 /// What the writer asks of the disk. A seam, so that tests can let each step fail, with and without effect.
 pub(super) trait Storage: Send {

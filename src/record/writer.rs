@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::error::RecordError;
 use super::ledger::Ledger;
-use super::queue::{Queue, Queued, Stage, Work};
+use super::queue::{Pace, Queue, Queued, Stage, Work};
+
+/// However slow the disk is, a batch is not held back longer than this for the sake of those who may come.
+const MOST_PATIENCE: Duration = Duration::from_millis(1);
 
 /// Starts the writer. It ends when the queue is closed, or with the first write that fails.
 pub(super) fn start(
@@ -45,16 +48,20 @@ impl Drop for LastWord {
 
 fn work(ledger: &mut Ledger, queue: &Queue, linger: Duration, checkpoint_every: Duration) -> Result<(), RecordError> {
     let mut batch: Vec<Queued> = Vec::new();
-    let mut checkpoint_at = None;
+    let mut pace = Pace { expected: 0, patience: Duration::ZERO, linger, checkpoint_at: None };
     loop {
-        match queue.next(&mut batch, linger, checkpoint_at) {
+        match queue.next(&mut batch, pace) {
             Work::Batch => {
-                commit(ledger, queue, &mut batch)?;
-                checkpoint_at = checkpoint_at.or_else(|| Some(Instant::now() + checkpoint_every));
+                let start = Instant::now();
+                pace.expected = commit(ledger, queue, &mut batch)?;
+                let end = Instant::now();
+                // Gathering for as long as a sync takes can save one, so it costs no one more than it may gain them.
+                pace.patience = MOST_PATIENCE.min(end - start);
+                pace.checkpoint_at = pace.checkpoint_at.or(Some(end + checkpoint_every));
             }
             Work::Checkpoint => {
                 ledger.checkpoint()?;
-                checkpoint_at = None;
+                pace.checkpoint_at = None;
             }
             Work::Finish => {
                 return if ledger.has_grown() { ledger.checkpoint() } else { Ok(()) };
@@ -63,7 +70,8 @@ fn work(ledger: &mut Ledger, queue: &Queue, linger: Duration, checkpoint_every: 
     }
 }
 
-fn commit(ledger: &mut Ledger, queue: &Queue, batch: &mut Vec<Queued>) -> Result<(), RecordError> {
+/// Makes a batch durable and says how many entries were waited for when it was.
+fn commit(ledger: &mut Ledger, queue: &Queue, batch: &mut Vec<Queued>) -> Result<usize, RecordError> {
     let first = ledger.next_index();
     if let Err(error) = ledger.write(batch.iter().map(|queued| queued.entry.as_bytes())) {
         let why: Arc<str> = error.to_string().into();
@@ -73,12 +81,12 @@ fn commit(ledger: &mut Ledger, queue: &Queue, batch: &mut Vec<Queued>) -> Result
         batch.iter_mut().for_each(|queued| queued.settle(Err(Arc::clone(&why))));
         return Err(error);
     }
-    queue.batch_is_durable(first + batch.len() as u64, batch);
+    let waited_for = queue.batch_is_durable(first + batch.len() as u64, batch);
     for (index, queued) in (first..).zip(batch.iter_mut()) {
         queued.settle(Ok(index));
     }
     // Hashing comes after the good news: who waited can go on meanwhile.
     ledger.grow(batch.iter().map(|queued| queued.entry.as_bytes()));
     batch.clear();
-    Ok(())
+    Ok(waited_for)
 }

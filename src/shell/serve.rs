@@ -122,8 +122,13 @@ pub fn serve(config: &Path) -> Result<()> {
         let state = Arc::new(State::open(&state_directory, &gateway)?);
         let running = Running::start(gateway, state, &listening)?;
         let at = running.addresses();
-        let policy = "built in or as configured";
-        tracing::info!(party = %running.gateway().us(), partner = %at.partner, local = ?at.local, admin = ?at.admin, policy, "serving");
+        tracing::info!(
+            party = %running.gateway().us(),
+            partner = %at.partner,
+            local = at.local.map(tracing::field::display),
+            admin = at.admin.map(tracing::field::display),
+            "serving"
+        );
         wait_for_signal().await?;
         tracing::info!("draining");
         running.stop().await?;

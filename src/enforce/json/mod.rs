@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+#[cfg(test)]
+pub(super) use self::text::unescape;
 use self::text::{Text, Utf8};
 use self::verdict::Walk;
 use super::csv::append;
@@ -32,6 +34,8 @@ pub(super) struct JsonFilter {
     held: Vec<u8>,
     /// Bytes of the payload before the present piece.
     offset: u64,
+    /// Bytes of the present step before the place that a fault is laid to, so that it does not depend on the cuts.
+    within: usize,
     walk: Walk,
 }
 
@@ -85,6 +89,7 @@ impl JsonFilter {
             text: Text::START,
             held: Vec::new(),
             offset: 0,
+            within: 0,
             walk: Walk::new(steps, selections, lines),
         }
     }
@@ -137,15 +142,18 @@ impl JsonFilter {
     }
 
     fn read(&mut self, input: &[u8], output: &mut BytesMut) -> Result<(), EnforceError> {
-        if let Err(good) = self.utf8.check(input) {
-            return Err(self.place(Fault::Malformed("it is not UTF-8"), good));
-        }
+        let good = self.utf8.check(input).err();
+        let text = &input[..good.unwrap_or(input.len())];
         let mut at = 0;
-        while at < input.len() {
-            match self.step(&input[at..], output) {
+        while at < text.len() {
+            self.within = 0;
+            match self.step(&text[at..], output) {
                 Ok(read) => at += read,
-                Err(fault) => return Err(self.place(fault, at)),
+                Err(fault) => return Err(self.place(fault, at + self.within)),
             }
+        }
+        if good.is_some() {
+            return Err(self.place(Fault::Malformed("it is not UTF-8"), at));
         }
         self.offset += input.len() as u64;
         Ok(())
@@ -181,19 +189,16 @@ impl JsonFilter {
             }
             (State::Value { .. }, b'"') => {
                 let held = self.walk.begin_scalar(true, output)?;
-                self.held.clear();
                 self.keep_text(b"\"", held, output)?;
                 self.text = Text::START;
                 self.state = State::InText { held };
             }
             (State::Value { .. }, b'-' | b'0'..=b'9' | b't' | b'f' | b'n') => {
                 self.walk.begin_scalar(false, output)?;
-                self.held.clear();
                 self.held.push(byte);
                 self.state = State::InScalar;
             }
             (State::Name { .. }, b'"') => {
-                self.held.clear();
                 self.held.push(byte);
                 self.text = Text::START;
                 self.state = State::InName;
@@ -243,24 +248,35 @@ impl JsonFilter {
     }
 
     fn name(&mut self, input: &[u8], output: &mut BytesMut) -> Result<usize, Fault> {
-        let (read, closed) = self.text.scan(input).map_err(|(_, what)| Fault::Malformed(what))?;
+        let (read, closed) = self.scan(input)?;
         self.hold(&input[..read])?;
         if closed {
+            self.within = read - 1;
             self.walk.name(&self.held, self.text.escaped, output)?;
+            self.held.clear();
             self.state = State::Colon;
         }
         Ok(read)
     }
 
     fn string(&mut self, input: &[u8], held: bool, output: &mut BytesMut) -> Result<usize, Fault> {
-        let (read, closed) = self.text.scan(input).map_err(|(_, what)| Fault::Malformed(what))?;
+        let (read, closed) = self.scan(input)?;
         self.keep_text(&input[..read], held, output)?;
         if closed {
+            self.within = read - 1;
             let replace = held.then_some(&self.held[..]);
             self.walk.end_string(replace, self.text.escaped, output)?;
+            self.held.clear();
             self.end_value();
         }
         Ok(read)
+    }
+
+    fn scan(&mut self, input: &[u8]) -> Result<(usize, bool), Fault> {
+        self.text.scan(input).map_err(|(at, what)| {
+            self.within = at;
+            Fault::Malformed(what)
+        })
     }
 
     fn keep_text(&mut self, bytes: &[u8], held: bool, output: &mut BytesMut) -> Result<(), Fault> {
@@ -276,10 +292,12 @@ impl JsonFilter {
         let read = input.iter().take_while(|b| part(b)).count();
         self.hold(&input[..read])?;
         if read < input.len() {
+            self.within = read;
             if !text::is_scalar(&self.held) {
                 return Err(Fault::Malformed("it is not JSON"));
             }
             self.walk.end_scalar(&self.held, output)?;
+            self.held.clear();
             self.end_value();
         }
         Ok(read)
@@ -287,6 +305,7 @@ impl JsonFilter {
 
     fn hold(&mut self, bytes: &[u8]) -> Result<(), Fault> {
         if self.held.len() + bytes.len() > MAX_RECORD {
+            self.within = MAX_RECORD - self.held.len();
             return Err(Fault::Limit("bytes in a name or a value", MAX_RECORD));
         }
         self.held.extend_from_slice(bytes);

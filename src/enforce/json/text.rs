@@ -131,7 +131,7 @@ impl Text {
 const LONE: &str = "a string holds half a surrogate pair";
 
 /// Appends the text of a string: `raw` is what stands between its quotes, and was read by [`Text`] and [`Utf8`].
-pub(super) fn unescape(raw: &[u8], out: &mut Vec<u8>) {
+pub(in crate::enforce) fn unescape(raw: &[u8], out: &mut Vec<u8>) {
     let mut rest = raw;
     let mut high = 0u32;
     while let Some(at) = memchr::memchr(b'\\', rest) {

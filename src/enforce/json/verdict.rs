@@ -73,7 +73,8 @@ enum Seen {
 struct Next {
     change: Vec<SelectionId>,
     quasi: Vec<SelectionId>,
-    redact: bool,
+    /// Demands that remove it.
+    redact: Vec<usize>,
     /// Where the paths that lead into it start.
     paths_from: usize,
 }
@@ -129,7 +130,7 @@ impl Walk {
     }
 
     pub(super) fn buffered(&self) -> usize {
-        self.groups.as_ref().map_or(0, Groups::held)
+        self.groups.as_ref().map_or(0, Groups::held) + self.paths.len() * size_of::<u16>()
     }
 
     /// Writes bytes of a value that leaves as it is.
@@ -154,13 +155,11 @@ impl Walk {
         let name = std::str::from_utf8(name).map_err(|_| EnforceError::Internal("a name is not UTF-8"))?;
         let mut once: Option<Seen> = None;
         let mut leaves = true;
-        if frame.record {
-            if let Some(kept) = &self.kept {
-                once = kept.get(name).copied();
-                leaves = once.is_some();
-                for (demand, _) in self.steps.keepers().filter(|(_, demand)| !demand.keeps.contains(name)) {
-                    self.tally.add(demand, 1);
-                }
+        if let Some(kept) = self.kept.as_ref().filter(|_| frame.record) {
+            once = kept.get(name).copied();
+            leaves = once.is_some();
+            for (demand, _) in self.steps.keepers().filter(|(_, demand)| !demand.keeps.contains(name)) {
+                self.tally.add(demand, 1);
             }
         }
         let folded = fold(name);
@@ -172,7 +171,7 @@ impl Walk {
         }
         let paths = frame.paths.clone();
         self.next.follow(paths, depth - 1, Way::Name(&folded), &self.selections, &mut self.paths, &mut self.tally);
-        if !leaves || self.next.redact {
+        if !leaves || !self.next.redact.is_empty() {
             self.muted = Some(depth);
             return Ok(());
         }
@@ -295,7 +294,8 @@ impl Walk {
             output.extend_from_slice(format!("{comma}\"{MARK}\":\"{mark}\"").as_bytes());
         }
         // The end of grouped records is written when they are settled.
-        if !(self.frames.is_empty() && !object && !self.lines && self.groups.is_some()) {
+        let of_groups = self.groups.is_some() && !self.lines && self.frames.is_empty();
+        if object || !of_groups {
             self.write(if object { b"}" } else { b"]" }, output);
         }
         self.end(if object { Kind::Object } else { Kind::Array }, output)
@@ -340,7 +340,7 @@ impl Walk {
                 self.next.change.extend_from_slice(&frame.change);
                 let paths = frame.paths.clone();
                 self.next.follow(paths, depth - 1, way, &self.selections, &mut self.paths, &mut self.tally);
-                if self.next.redact {
+                if !self.next.redact.is_empty() {
                     self.muted = Some(depth);
                     return Ok(());
                 }
@@ -419,7 +419,7 @@ impl Walk {
     fn clear_next(&mut self) {
         self.next.change.clear();
         self.next.quasi.clear();
-        self.next.redact = false;
+        self.next.redact.clear();
         self.next.paths_from = self.paths.len();
     }
 }
@@ -427,9 +427,11 @@ impl Walk {
 impl Next {
     fn select(&mut self, id: SelectionId, selections: &Selections, tally: &mut Tally) {
         let selected = selections.get(id);
-        for &demand in &selected.redact {
-            self.redact = true;
-            tally.add(demand, 1);
+        for demand in &selected.redact {
+            if !self.redact.contains(demand) {
+                self.redact.push(*demand);
+                tally.add(*demand, 1);
+            }
         }
         if selected.changes() {
             self.change.push(id);

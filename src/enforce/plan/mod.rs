@@ -6,8 +6,6 @@
 //! says so.
 
 mod parameters;
-#[cfg(test)]
-mod tests;
 
 use std::collections::HashSet;
 use std::sync::Arc;

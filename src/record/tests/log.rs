@@ -113,6 +113,25 @@ async fn an_entry_nobody_waits_for_rides_with_one_that_somebody_does() {
 }
 
 #[tokio::test]
+async fn entries_nobody_waits_for_are_bounded_too() {
+    let world = World::new();
+    let never = LogConfig { linger: Duration::from_secs(3600), ..world.config() };
+    let log = open(never, &world.signer).unwrap();
+    let sealed = log.seal(&decision(ExchangeId::new(NOW), Verdict::Deny)).unwrap();
+    let mut queued = 0;
+    let full = loop {
+        match log.append_soon(sealed.clone()) {
+            Ok(_) => queued += 1,
+            Err(error) => break error,
+        }
+    };
+    assert_eq!((full.code(), queued), ("record_busy", 4096));
+    // Who waits is not turned away, and brings everything before it along.
+    assert_eq!(log.append(sealed.clone()).await.unwrap(), EntryIndex(4096));
+    assert_eq!(log.append_soon(sealed).map(drop).map_err(|error| error.code()), Ok(()));
+}
+
+#[tokio::test]
 async fn closing_writes_what_is_queued_and_takes_nothing_more() {
     let world = World::new();
     let never = LogConfig { linger: Duration::from_secs(3600), ..world.config() };

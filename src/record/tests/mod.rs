@@ -2,6 +2,8 @@
 
 mod faults;
 mod log;
+mod merkle;
+mod queue;
 mod recovery;
 mod tamper;
 

@@ -1,5 +1,7 @@
 //! Whatever is done to a log afterwards, verifying it says so.
 
+use std::io::Write as _;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -106,6 +108,41 @@ async fn a_header_with_anything_else_in_it_is_caught() {
 }
 
 #[tokio::test]
+async fn a_log_in_use_verifies_at_any_moment() {
+    let world = World::new();
+    let config = LogConfig { checkpoint_every: Duration::from_millis(1), ..world.config() };
+    let log = open(config, &world.signer).unwrap();
+    let writing = log.clone();
+    let writer = tokio::spawn(async move {
+        while writing.health() == Health::Accepting {
+            let entry = writing.seal(&decision(ExchangeId::new(NOW), Verdict::Deny)).unwrap();
+            if writing.append(entry).await.is_err() {
+                break;
+            }
+        }
+    });
+    let (directory, key) = (world.directory(), world.vkey());
+    let verify = move || verify_directory(&directory, Some(&key), |_, _| {}).unwrap();
+    for _ in 0..20 {
+        let report = tokio::task::spawn_blocking(verify.clone()).await.unwrap();
+        assert!(report.verified, "{}", report.render());
+    }
+    // A frame that is not finished is the writer's business while there is one, and a finding afterwards.
+    let wal = world.directory().join(WAL);
+    let log_size = |world: &World| std::fs::metadata(world.directory().join(WAL)).unwrap().len();
+    log.close().await.unwrap();
+    writer.await.unwrap();
+    let whole = log_size(&world);
+    std::fs::OpenOptions::new().append(true).open(&wal).unwrap().write_all(&[0, 0, 1]).unwrap();
+    assert_eq!(found(&world.verify()), ["frames"]);
+    let log = world.open().unwrap();
+    assert_eq!(log_size(&world), whole);
+    std::fs::OpenOptions::new().append(true).open(&wal).unwrap().write_all(&[0, 0, 1]).unwrap();
+    assert!(world.verify().verified);
+    drop(log);
+}
+
+#[tokio::test]
 async fn another_checkpoint_is_caught() {
     let world = closed(2).await;
     let (smaller, other) = (closed(1).await, closed(2).await);
@@ -178,5 +215,21 @@ proptest! {
         prop_assert!(!report.verified);
         let readable = Entries::open(home.path()).unwrap().filter(Result::is_ok).count();
         prop_assert_eq!(readable, 0);
+    }
+}
+
+#[test]
+fn the_verifier_shares_no_cryptography_with_the_signer() {
+    let sources = [
+        include_str!("../verify/mod.rs"),
+        include_str!("../verify/crypto.rs"),
+        include_str!("../verify/pairing.rs"),
+        include_str!("../verify/report.rs"),
+        include_str!("../verify/walk.rs"),
+    ];
+    for line in sources.iter().flat_map(|source| source.lines()).filter(|line| line.trim_start().starts_with("use ")) {
+        for theirs in ["aws_lc_rs", "signer", "merkle", "ledger", "Digest", "Hasher", "jsonwebtoken", "rustls"] {
+            assert!(!line.contains(theirs), "{line}");
+        }
     }
 }

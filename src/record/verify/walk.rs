@@ -1,6 +1,6 @@
 //! One pass over the entries: frames, indices, signatures, tree and pairing.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::Path;
 
 use base64::Engine as _;
@@ -15,6 +15,7 @@ use crate::record::entry::{Outline, Step};
 use crate::record::frame::{Fault, Frames};
 use crate::record::jws::{self, Compact};
 use crate::record::note::{Checkpoint, VerifierKey};
+use crate::record::store::LOCK;
 use crate::types::ExchangeId;
 
 /// Entries between two calls of the progress callback.
@@ -106,7 +107,7 @@ pub(super) fn walk(
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(fault) => {
-                    judge_fault(fault, path, size, total, &mut frames)?;
+                    judge_fault(fault, path, size, &mut frames)?;
                     break;
                 }
             };
@@ -183,16 +184,13 @@ fn conclude_tree(checkpoint: Option<&Checkpoint>, tree: &Tree, size: u64, mut fi
     report.conclude("tree", checkpoint.size.min(size), detail, findings);
 }
 
-/// Says why reading stopped, unless a gateway is writing at this moment.
-fn judge_fault(fault: Fault, path: &Path, size: u64, total: u64, findings: &mut Findings) -> Result<(), VerifyError> {
+/// Says why reading stopped. An unfinished frame at the end is no finding while a gateway is writing it.
+fn judge_fault(fault: Fault, path: &Path, size: u64, findings: &mut Findings) -> Result<(), VerifyError> {
     match fault {
         Fault::Io(error) => return Err(VerifyError::io(path)(error)),
+        Fault::Unfinished(_) if is_in_use(path) => {}
         Fault::Unfinished(at) => {
-            let now = std::fs::metadata(path).map_err(VerifyError::io(path))?.len();
-            // A file that grows under our eyes is in use, and its last frame under way.
-            if now <= total {
-                findings.add(Some(size), format!("the file ends inside the frame of entry {size}, at byte {at}"));
-            }
+            findings.add(Some(size), format!("the file ends inside the frame of entry {size}, at byte {at}"));
         }
         Fault::Bad(at) => {
             let what = format!("the frame of entry {size}, at byte {at}, is damaged; nothing after it was read");
@@ -201,4 +199,11 @@ fn judge_fault(fault: Fault, path: &Path, size: u64, total: u64, findings: &mut 
         Fault::Header => findings.add(None, "the file does not start as a log of this version".into()),
     }
     Ok(())
+}
+
+/// Whether a writer holds the log's lock. Asked only about a log with a loose end, since the asking itself holds the
+/// lock for a moment when nobody else does.
+fn is_in_use(wal: &Path) -> bool {
+    let lock = File::open(wal.with_file_name(LOCK));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
 }

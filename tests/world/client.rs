@@ -17,7 +17,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::time_provider::TimeProvider;
 use rustls::{ClientConfig, RootCertStore};
 use sekisho::shell::certs::Leaf;
-use sekisho::types::ManualClock;
+use sekisho::types::Clock;
 use serde_json::Value;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpSocket, TcpStream};
@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::{Organisation, Pass, soon};
+use super::{Pass, soon};
 
 pub type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// The body of a request of a client, and of an answer of an upstream.
@@ -121,6 +121,14 @@ pub enum Protocol {
     Http2,
 }
 
+/// What a client knows of the gateway that it asks.
+#[derive(Clone)]
+pub struct Provider {
+    pub party: String,
+    pub address: SocketAddr,
+    pub authority_pem: String,
+}
+
 /// A client with a certificate and a key for passes.
 #[derive(Clone)]
 pub struct Peer {
@@ -128,24 +136,22 @@ pub struct Peer {
     pub leaf: Leaf,
     pub address: SocketAddr,
     pub pass_key_pem: String,
-    pub clock: Arc<ManualClock>,
+    pub clock: Arc<dyn Clock>,
     pub protocol: Protocol,
-    provider: String,
-    provider_ca_pem: String,
+    provider: Provider,
     receive_buffer: Option<u32>,
 }
 
 impl Peer {
-    pub fn new(party: &str, leaf: Leaf, pass_key_pem: &str, provider: &Organisation, clock: Arc<ManualClock>) -> Self {
+    pub fn new(party: &str, leaf: Leaf, pass_key_pem: &str, provider: &Provider, clock: Arc<dyn Clock>) -> Self {
         Self {
             party: party.to_owned(),
             leaf,
-            address: provider.partner_address(),
+            address: provider.address,
             pass_key_pem: pass_key_pem.to_owned(),
             clock,
             protocol: Protocol::Http1,
-            provider: provider.id().to_string(),
-            provider_ca_pem: provider.identity.authority.certificate_pem(),
+            provider: provider.clone(),
             receive_buffer: None,
         }
     }
@@ -164,7 +170,7 @@ impl Peer {
 
     /// A pass as it should be, to be changed and signed.
     pub fn pass(&self, purpose: &str) -> Pass {
-        Pass::new(&self.party, &self.provider, &self.leaf, &self.pass_key_pem, &self.clock).purpose(purpose)
+        Pass::new(&self.party, &self.provider.party, &self.leaf, &self.pass_key_pem, &*self.clock).purpose(purpose)
     }
 
     /// A connection of its own.
@@ -205,7 +211,7 @@ impl Peer {
 
     fn tls(&self) -> ClientConfig {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.provider_ca_pem.as_bytes()).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_slice(self.provider.authority_pem.as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let chain = vec![CertificateDer::from_pem_slice(self.leaf.certificate_pem.as_bytes()).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(self.leaf.key_pem.as_bytes()).unwrap();
@@ -245,12 +251,17 @@ pub fn get(path: &str, pass: &str) -> Request<ClientBody> {
     request.body(whole("")).unwrap()
 }
 
-#[derive(Debug)]
-struct Time(Arc<ManualClock>);
+struct Time(Arc<dyn Clock>);
+
+impl std::fmt::Debug for Time {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Time")
+    }
+}
 
 impl TimeProvider for Time {
     fn current_time(&self) -> Option<UnixTime> {
-        Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(super::seconds(&self.0))))
+        Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(self.0.now().seconds())))
     }
 }
 

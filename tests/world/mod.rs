@@ -1,5 +1,6 @@
 //! A world for tests: organisations with gateways, upstreams and clients in one process, on ports that the system
 //! chose, with certificates made in memory and a clock that moves only when it is told to.
+#![allow(dead_code, unused_imports, reason = "two test binaries share this module, and each uses a part of it")]
 
 mod books;
 mod client;
@@ -13,13 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sekisho::shell::certs::{Authority, Identity, Leaf};
-use sekisho::types::{Clock, ManualClock, PartyId, Timestamp};
+use sekisho::types::{ManualClock, PartyId, Timestamp};
 
-pub use books::{Book, Books};
-pub use client::{ClientBody, Feeder, Peer, Reply, fed, get, whole};
+pub use books::{Book, Books, Told};
+pub use client::{ClientBody, Connection, Failure, Feeder, Peer, Provider, Reply, fed, get, whole};
 pub use organisation::{Organisation, Reserved};
 pub use pass::Pass;
-pub use upstream::Upstream;
+pub use upstream::{Seen, Upstream};
 
 /// 2026-11-21T09:00:00Z: after the facts of the reference policy were reviewed, before they go stale.
 pub const START: Timestamp = Timestamp::from_seconds(1_795_251_600);
@@ -80,18 +81,18 @@ impl World {
     /// A party's client towards Kansai's partner listener, with the party's own certificate.
     pub fn peer(&self, party: &str) -> Peer {
         let identity = self.identity(party);
-        Peer::new(party, identity.gateway.clone(), &identity.pass_key_pem, &self.kansai, self.clock.clone())
+        Peer::new(party, identity.gateway.clone(), &identity.pass_key_pem, &self.kansai.provider(), self.clock.clone())
     }
 
     /// The same with another certificate than the party's own.
     pub fn peer_with(&self, party: &str, leaf: Leaf) -> Peer {
-        Peer::new(party, leaf, &self.identity(party).pass_key_pem, &self.kansai, self.clock.clone())
+        Peer::new(party, leaf, &self.identity(party).pass_key_pem, &self.kansai.provider(), self.clock.clone())
     }
 
     /// A person's client towards Kansai's admin listener.
     pub fn admin(&self, leaf: &Leaf) -> Peer {
         let pass_key = &self.kansai.identity.pass_key_pem;
-        let mut peer = Peer::new(registry::KANSAI, leaf.clone(), pass_key, &self.kansai, self.clock.clone());
+        let mut peer = Peer::new(registry::KANSAI, leaf.clone(), pass_key, &self.kansai.provider(), self.clock.clone());
         peer.address = self.kansai.addresses().admin.unwrap();
         peer
     }
@@ -145,9 +146,4 @@ pub fn sha256(bytes: &[u8]) -> String {
     let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
     let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
     format!("sha256:{hex}")
-}
-
-/// The clock's time in whole seconds.
-fn seconds(clock: &ManualClock) -> u64 {
-    clock.now().seconds()
 }

@@ -12,7 +12,7 @@ use sekisho::shell::certs::Identity;
 use sekisho::shell::{Addresses, Listening, Running, State};
 use sekisho::types::PartyId;
 
-use super::client::{ClientBody, Connection, Failure, Reply, whole};
+use super::client::{ClientBody, Connection, Failure, Provider, Reply, whole};
 use super::{Book, Upstream, until};
 
 /// A port that nobody else gets until the gateway listens on it: bound, and bound again by the gateway.
@@ -72,6 +72,15 @@ impl Organisation {
 
     pub fn partner_address(&self) -> SocketAddr {
         self.addresses.partner
+    }
+
+    /// What partners know of it.
+    pub fn provider(&self) -> Provider {
+        Provider {
+            party: self.id().to_string(),
+            address: self.addresses.partner,
+            authority_pem: self.identity.authority.certificate_pem(),
+        }
     }
 
     pub fn gateway(&self) -> &Arc<Gateway> {

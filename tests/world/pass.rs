@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use sekisho::shell::certs::{Leaf, ed25519_public_key, thumbprint};
-use sekisho::types::ManualClock;
+use sekisho::types::Clock;
 use serde_json::{Value, json};
 
 /// A pass that is not signed yet.
@@ -19,8 +19,8 @@ pub struct Pass {
 
 impl Pass {
     /// Five minutes of life from now, bound to `leaf`.
-    pub fn new(party: &str, provider: &str, leaf: &Leaf, key_pem: &str, clock: &ManualClock) -> Self {
-        let now = super::seconds(clock);
+    pub fn new(party: &str, provider: &str, leaf: &Leaf, key_pem: &str, clock: &dyn Clock) -> Self {
+        let now = clock.now().seconds();
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some("sekisho-pass+jwt".to_owned());
         header.kid = Some(thumbprint(&ed25519_public_key(key_pem).unwrap()));

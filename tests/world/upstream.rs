@@ -76,7 +76,8 @@ impl Upstream {
         format!("http://{}/{dataset}", self.address)
     }
 
-    /// Answers GET `path` with these bytes, and with headers that must not cross.
+    /// Answers GET `path` with these bytes, and with headers that must not cross. A path that ends in `*` stands for
+    /// all that begin like it.
     pub fn offer(&self, path: &str, content_type: &str, body: impl Into<Bytes>) {
         self.put(path, StatusCode::OK, content_type, None, Body::Whole(body.into()));
     }
@@ -167,6 +168,8 @@ async fn answer(shelf: Arc<Shelf>, request: Request<Incoming>) -> Result<Respons
         return Ok(response);
     }
     let mut answers = shelf.answers.lock().unwrap();
+    let wildcard = answers.keys().find(|key| key.strip_suffix('*').is_some_and(|stem| path.starts_with(stem))).cloned();
+    let path = wildcard.unwrap_or(path);
     let Some(answer) = answers.get_mut(&path) else {
         let mut response = Response::new(whole("nothing here\n"));
         *response.status_mut() = StatusCode::NOT_FOUND;

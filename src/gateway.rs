@@ -370,7 +370,9 @@ impl Gateway {
                 closing
             }
         };
-        closing.close(Ended::Refused, Some(refusal.status().as_u16()), Some(refusal.code()), None);
+        // Without a request there is no answer, and so no status that anybody saw.
+        let status = story.path.is_some().then(|| refusal.status().as_u16());
+        closing.close(Ended::Refused, status, Some(refusal.code()), None);
         refusal.answer(Some(story.exchange)).map(|body| body.map_err(|never| match never {}).boxed_unsync())
     }
 }

@@ -137,6 +137,15 @@ fn unusable(what: &str, error: &Error) -> AuthenticateError {
     AuthenticateError::Configuration(format!("{what} cannot be used: {error}"))
 }
 
+/// An authority that merely bears an anchor's name is as unknown as any other: a signature in the chain that no anchor
+/// made is told as that.
+fn unvouched(error: Error) -> Error {
+    match error {
+        Error::InvalidCertificate(CertificateError::BadSignature) => CertificateError::UnknownIssuer.into(),
+        error => error,
+    }
+}
+
 /// Our clock as TLS asks for it.
 struct ClockTime(Arc<dyn Clock>);
 
@@ -195,7 +204,7 @@ impl ClientCertVerifier for PartnerVerifier {
             return Err(CertificateError::InvalidPurpose.into());
         }
         let verifier = self.by_partner.get(partner.id()).ok_or(CertificateError::UnknownIssuer)?;
-        verifier.verify_client_cert(end_entity, intermediates, now)
+        verifier.verify_client_cert(end_entity, intermediates, now).map_err(unvouched)
     }
 
     fn verify_tls12_signature(
@@ -247,7 +256,8 @@ impl ServerCertVerifier for PartnerServerVerifier {
         }
         let parsed = ParsedCertificate::try_from(end_entity)?;
         let algorithms = self.provider.signature_verification_algorithms.all;
-        verify_server_cert_signed_by_trust_anchor(&parsed, self.partner.roots(), intermediates, now, algorithms)?;
+        verify_server_cert_signed_by_trust_anchor(&parsed, self.partner.roots(), intermediates, now, algorithms)
+            .map_err(unvouched)?;
         Ok(ServerCertVerified::assertion())
     }
 

@@ -31,7 +31,8 @@ pub(super) struct Story {
     pub(super) action: Option<String>,
     pub(super) agreement: Option<String>,
     pub(super) method: http::Method,
-    pub(super) path: String,
+    /// Absent when the connection ended before a request came.
+    pub(super) path: Option<String>,
 }
 
 /// How a decision was reached, for its entry.
@@ -58,10 +59,9 @@ impl Story {
 
     fn entry<'a>(&'a self, us: &'a PartyId, reached: &Reached<'a>) -> DecisionEntry<'a> {
         let counterparty = self.counterparty.as_ref();
-        let (provider, consumer) = match (self.direction, self.method.is_safe()) {
-            (Direction::Request, _) => (counterparty, Some(us)),
-            (Direction::Export, _) => (Some(us), counterparty),
-            (Direction::Import, _) => (counterparty, Some(us)),
+        let (provider, consumer) = match self.direction {
+            Direction::Request | Direction::Import => (counterparty, Some(us)),
+            Direction::Export => (Some(us), counterparty),
         };
         let (decision, input, approval) = match reached {
             Reached::Permitted(permit) => (Some(permit.decision()), Some(permit.input()), permit.approval()),
@@ -116,7 +116,7 @@ impl Story {
             }),
             obligations: decision.map(|decision| decision.obligations()).unwrap_or_default(),
             approval: approval.map(|approval| approval.id.as_str()),
-            request: Some(RequestLine { method: self.method.as_str(), path: &self.path }),
+            request: self.path.as_deref().map(|path| RequestLine { method: self.method.as_str(), path }),
         }
     }
 }

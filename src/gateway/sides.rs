@@ -67,7 +67,7 @@ impl Handler for PartnerSide {
                 action: None,
                 agreement: None,
                 method: Method::CONNECT,
-                path: String::from("/"),
+                path: None,
             };
             // There is no request to answer: the peer saw a TLS alert, the record says why.
             drop(gateway.refuse(&story, Refusal::new(code).into()).await);
@@ -133,7 +133,7 @@ fn story(exchange: ExchangeId, gateway: &Gateway, direction: Direction, head: &h
         action: None,
         agreement: None,
         method: head.method.clone(),
-        path: head.uri.path().to_owned(),
+        path: Some(head.uri.path().to_owned()),
     }
 }
 

@@ -1,0 +1,20 @@
+//! The story of the gateway, line by line: each exchange with its answer and with what the record says of it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "everything here is a test: what does not hold must stop it"
+)]
+
+#[path = "../world/mod.rs"]
+mod world;
+
+mod gates;
+mod health;
+mod open_data;
+mod passes;
+mod people;
+mod push;
+mod refusals;
+mod review;
+mod streams;
+mod trade_secret;

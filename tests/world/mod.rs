@@ -1,0 +1,149 @@
+//! A world for tests: organisations with gateways, upstreams and clients in one process, on ports that the system
+//! chose, with certificates made in memory and a clock that moves only when it is told to.
+#![allow(dead_code, unused_imports, reason = "two test binaries share this module, and each uses a part of it")]
+
+mod books;
+mod client;
+mod organisation;
+mod pass;
+mod registry;
+mod upstream;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sekisho::shell::certs::{Authority, Identity, Leaf};
+use sekisho::types::{ManualClock, PartyId, Timestamp};
+
+pub use books::{Book, Books, Told};
+pub use client::{ClientBody, Connection, Failure, Feeder, Peer, Provider, Reply, fed, get, whole};
+pub use organisation::{Organisation, Reserved};
+pub use pass::Pass;
+pub use upstream::{Seen, Upstream};
+
+/// 2026-11-21T09:00:00Z: after the facts of the reference policy were reviewed, before they go stale.
+pub const START: Timestamp = Timestamp::from_seconds(1_795_251_600);
+/// How long anything may take before a test gives up. Nothing waits for this long unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Kansai (Japan, which holds most of the data), Wessex (United Kingdom), and Kansai's partners without a gateway.
+pub struct World {
+    pub clock: Arc<ManualClock>,
+    pub kansai: Organisation,
+    pub wessex: Organisation,
+    partners: HashMap<&'static str, Identity>,
+    _directory: tempfile::TempDir,
+}
+
+impl World {
+    /// Starts both organisations with the registry of `registry.rs`.
+    pub async fn open() -> Self {
+        let clock = Arc::new(ManualClock::new(START));
+        let directory = tempfile::tempdir().unwrap();
+        let partners: HashMap<_, _> =
+            registry::PARTNERS.iter().map(|partner| (partner.id, identity(partner.id))).collect();
+        let (kansai, wessex) = (identity(registry::KANSAI), identity(registry::WESSEX));
+        let (kansai_port, wessex_port) = (Reserved::port(), Reserved::port());
+
+        let mut known = vec![registry::entry(&registry::WESSEX_AS_PARTNER, &wessex, Some(wessex_port.address()))];
+        known.extend(registry::PARTNERS.iter().map(|partner| registry::entry(partner, &partners[partner.id], None)));
+        let upstream = Upstream::start().await;
+        let kansai = Organisation::start(
+            registry::kansai(&kansai, known, &upstream, &directory.path().join("kansai"), clock.clone()),
+            kansai,
+            upstream,
+            directory.path().join("kansai"),
+            kansai_port,
+        );
+        let known =
+            vec![registry::entry(&registry::KANSAI_AS_PARTNER, &kansai.identity, Some(kansai.partner_address()))];
+        let upstream = Upstream::start().await;
+        let wessex = Organisation::start(
+            registry::wessex(&wessex, known, &upstream, &directory.path().join("wessex"), clock.clone()),
+            wessex,
+            upstream,
+            directory.path().join("wessex"),
+            wessex_port,
+        );
+        Self { clock, kansai, wessex, partners, _directory: directory }
+    }
+
+    /// What a party has in its hands.
+    pub fn identity(&self, party: &str) -> &Identity {
+        match party {
+            registry::KANSAI => &self.kansai.identity,
+            registry::WESSEX => &self.wessex.identity,
+            _ => &self.partners[party],
+        }
+    }
+
+    /// A party's client towards Kansai's partner listener, with the party's own certificate.
+    pub fn peer(&self, party: &str) -> Peer {
+        let identity = self.identity(party);
+        Peer::new(party, identity.gateway.clone(), &identity.pass_key_pem, &self.kansai.provider(), self.clock.clone())
+    }
+
+    /// The same with another certificate than the party's own.
+    pub fn peer_with(&self, party: &str, leaf: Leaf) -> Peer {
+        Peer::new(party, leaf, &self.identity(party).pass_key_pem, &self.kansai.provider(), self.clock.clone())
+    }
+
+    /// A person's client towards Kansai's admin listener.
+    pub fn admin(&self, leaf: &Leaf) -> Peer {
+        let pass_key = &self.kansai.identity.pass_key_pem;
+        let mut peer = Peer::new(registry::KANSAI, leaf.clone(), pass_key, &self.kansai.provider(), self.clock.clone());
+        peer.address = self.kansai.addresses().admin.unwrap();
+        peer
+    }
+
+    /// Stops both gateways, verifies both logs as an outsider would, and gives what they say.
+    ///
+    /// # Panics
+    /// When a log does not verify, or an exchange is not one decision followed by one outcome.
+    pub async fn close(self) -> Books {
+        let Self { kansai, wessex, .. } = self;
+        Books { kansai: kansai.close().await, wessex: wessex.close().await }
+    }
+}
+
+/// A party id.
+pub fn party(id: &str) -> PartyId {
+    id.parse().unwrap()
+}
+
+/// A new identity of a party, good around the world's start.
+pub fn identity(id: &str) -> Identity {
+    Identity::mint(&party(id), valid_from(), &[], &[]).unwrap()
+}
+
+/// An authority that nobody has heard of, which claims to be `id`'s.
+pub fn stranger(id: &str) -> Authority {
+    Authority::new(&party(id), valid_from(), 30).unwrap()
+}
+
+fn valid_from() -> Timestamp {
+    Timestamp::from_seconds(START.seconds() - 3600)
+}
+
+/// Waits for `future`, and fails the test when it takes longer than anything should.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what} did not happen"))
+}
+
+/// Waits until `condition` holds, giving way to everything else in between.
+pub async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    soon(what, async {
+        while !condition() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+/// SHA-256 as the record writes it, computed without the gateway's code.
+pub fn sha256(bytes: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, bytes);
+    let hex: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha256:{hex}")
+}

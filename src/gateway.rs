@@ -4,8 +4,8 @@
 //! accept -> authenticate -> decide -> enforce -> (the decision is durable) -> forward -> (the outcome is recorded)
 //! ```
 //!
-//! [`Gateway::cross`] is that walk, the same in all directions. Whatever ends it early is a [`Refusal`], and
-//! [`Gateway::refuse`] is the one way out for all of them: it records first and answers then.
+//! `Gateway::cross` is that walk, the same in all directions. Whatever ends it early is a [`Refusal`], and
+//! `Gateway::refuse` is the one way out for all of them: it records first and answers then.
 
 mod journal;
 mod setup;
@@ -20,7 +20,6 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use rustls::pki_types::CertificateDer;
-use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::authenticate::{AuthenticateError, Partner, Partners, PassMinter, PassVerifier, Tls};
@@ -29,7 +28,7 @@ use crate::enforce::{BodyError as PayloadError, Cleared, Context, Ended as Strea
 use crate::forward::{BodyError, Client, Patient, Payload, reply_headers, request_headers};
 use crate::record::{Ended, Log};
 use crate::refusal::Refusal;
-use crate::types::{Clock, DatasetId, ExchangeId, PartyId};
+use crate::types::{Clock, DatasetId, ExchangeId, Facts, PartyId};
 
 use journal::{Closing, Story};
 pub use setup::{DatasetSetup, Setup, SetupError};
@@ -50,7 +49,7 @@ type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BodyError>;
 /// One organisation's gateway.
 pub struct Gateway {
     us: PartyId,
-    our_facts: Map<String, Value>,
+    our_facts: Facts,
     tls: Tls,
     admin_anchors: Vec<CertificateDer<'static>>,
     partners: Arc<Partners>,
@@ -177,7 +176,8 @@ impl Gateway {
         }
         // From here the permission is on record, so every way out is an outcome.
         let walked = if arrival.push {
-            self.push(story, &arrival, &cleared, request, body, &closing).await
+            // Boxed, so that the far more common pull does not carry the room that a push needs.
+            Box::pin(self.push(story, &arrival, &cleared, request, body, &closing)).await
         } else {
             self.pull(story, &arrival, &cleared, request, &closing).await
         };
@@ -196,7 +196,6 @@ impl Gateway {
             action: story.action.as_deref().unwrap_or("transfer"),
             counterparty: arrival.partner.id(),
             counterparty_facts: arrival.partner.facts(),
-            us: &self.us,
             our_facts: &self.our_facts,
             agreement: arrival.agreement,
             person: story.requester.as_deref().map(|requester| requester.person()),
@@ -208,9 +207,11 @@ impl Gateway {
             Some(decision) => Ok(decision),
             None => {
                 let policy = Arc::clone(&self.policy);
-                tokio::task::spawn_blocking(move || policy.decide(&input, digest)).await.unwrap_or_else(|error| {
-                    Err(crate::decide::DecideError::Failed(format!("the evaluation was lost: {error}")))
-                })
+                tokio::task::spawn_blocking(move || policy.decide(&String::from_utf8_lossy(&input), digest))
+                    .await
+                    .unwrap_or_else(|error| {
+                        Err(crate::decide::DecideError::Failed(format!("the evaluation was lost: {error}")))
+                    })
             }
         };
         match Policy::rule(&question, digest, decision, &self.approvals, story.at) {
@@ -238,7 +239,7 @@ impl Gateway {
         closing.upstream(answer.status());
         let status = answer.status();
         if arrival.direction == Direction::Request && !status.is_success() && status != StatusCode::NOT_MODIFIED {
-            return self.partners_notice(story, answer, closing).await;
+            return Box::pin(self.partners_notice(story, answer, closing)).await;
         }
         match status {
             StatusCode::OK => {}
@@ -322,7 +323,7 @@ impl Gateway {
             return Err(Refusal::new(if status.is_success() { "upload_broken" } else { "upstream_refused" }));
         }
         if arrival.direction == Direction::Export && !status.is_success() {
-            return self.partners_notice(story, answer, closing).await;
+            return Box::pin(self.partners_notice(story, answer, closing)).await;
         }
         if !status.is_success() {
             return Err(Refusal::new(if status.is_server_error() { "upstream_failed" } else { "upstream_refused" }));

@@ -389,6 +389,15 @@ fn every_test_that_security_names_exists() {
 }
 
 #[test]
+fn the_configuration_in_the_readme_has_no_problems() {
+    let page = read("README.md");
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).filter_map(|block| block.split("```").next()).collect();
+    assert_eq!(blocks.len(), 2, "a configuration, and an agreement to go with it");
+    let config = sekisho::shell::config::parse(&blocks.join("\n"), "README.md").unwrap();
+    assert_eq!((config.partners.len(), config.datasets.len(), config.agreements.len()), (1, 1, 1));
+}
+
+#[test]
 fn links_between_pages_lead_somewhere() {
     for path in files().iter().filter(|path| path.extension().is_some_and(|extension| extension == "md")) {
         let page = read(path);

@@ -48,8 +48,8 @@ impl Identity {
     /// New keys and certificates, valid for a day.
     pub fn new() -> anyhow::Result<Self> {
         let local = ["localhost".to_owned(), "127.0.0.1".to_owned()];
-        let (provider, provider_root) = party(PROVIDER, &local, ExtendedKeyUsagePurpose::ServerAuth)?;
-        let (consumer, _) = party(CONSUMER, &[], ExtendedKeyUsagePurpose::ClientAuth)?;
+        let (provider, provider_root) = party(PROVIDER, &local)?;
+        let (consumer, _) = party(CONSUMER, &[])?;
         Ok(Self { provider, consumer, pass_key: KeyPair::generate_for(&PKCS_ED25519)?, provider_root })
     }
 
@@ -125,11 +125,7 @@ impl Identity {
 }
 
 /// An authority of `name` and a leaf for its gateway, and the authority's certificate.
-fn party(
-    name: &str,
-    hosts: &[String],
-    usage: ExtendedKeyUsagePurpose,
-) -> anyhow::Result<(Party, CertificateDer<'static>)> {
+fn party(name: &str, hosts: &[String]) -> anyhow::Result<(Party, CertificateDer<'static>)> {
     let authority_key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
     let mut params = dated(&[], &format!("{name} authority"))?;
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
@@ -141,7 +137,8 @@ fn party(
     let mut params = dated(hosts, name)?;
     params.subject_alt_names.push(SanType::URI(format!("spiffe://{name}/gateway").try_into()?));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages = vec![usage];
+    // A gateway is at both ends of connections.
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.use_authority_key_identifier_extension = true;
     let leaf = params.signed_by(&key, &issuer)?;
 

@@ -4,9 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use rustls::pki_types::PrivatePkcs8KeyDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde_json::json;
 
 use super::pass::PASS_TYPE;
@@ -43,7 +46,11 @@ impl PassMinter {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AuthenticateError> {
         let unusable = |error: &dyn fmt::Display| AuthenticateError::Configuration(format!("the pass key: {error}"));
-        let key = EncodingKey::from_ed_pem(pem).map_err(|error| unusable(&error))?;
+        // jsonwebtoken tells the curve by the length of the shorter of PKCS#8's two forms (RFC 8410, section 7), and
+        // some tools write the longer one, with the public half: so the key is brought to the form it knows.
+        let der = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|error| unusable(&error))?;
+        let pair = Ed25519KeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|error| unusable(&error))?;
+        let key = EncodingKey::from_ed_der(pair.to_pkcs8v1().map_err(|error| unusable(&error))?.as_ref());
         let jwk =
             jsonwebtoken::jwk::Jwk::from_encoding_key(&key, Algorithm::EdDSA).map_err(|error| unusable(&error))?;
         let kid = jwk.thumbprint(jsonwebtoken::jwk::ThumbprintHash::SHA256).map_err(|error| unusable(&error))?;
@@ -105,5 +112,41 @@ impl PassMinter {
         header.kid = Some(self.kid.clone());
         jsonwebtoken::encode(&header, &claims, &self.key)
             .map_err(|error| AuthenticateError::Configuration(format!("a pass cannot be signed: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::SystemClock;
+
+    #[test]
+    fn keys_of_other_tools_sign_passes() {
+        // rcgen writes PKCS#8 version 2, with the public half; `openssl genpkey` and our own keys are version 1.
+        let version_2 = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_pem();
+        let minter = PassMinter::new(
+            "kansai.example".parse().unwrap(),
+            version_2.as_bytes(),
+            Digest::of(b"a certificate"),
+            PASS_LIFETIME,
+            Arc::new(SystemClock),
+        )
+        .unwrap();
+        let pass = minter
+            .mint(
+                &"wessex.example".parse().unwrap(),
+                "service:test",
+                &"dpv:Marketing".parse().unwrap(),
+                "transfer",
+                None,
+            )
+            .unwrap();
+        let set: jsonwebtoken::jwk::JwkSet = serde_json::from_value(minter.jwks().unwrap()).unwrap();
+        let mut validation = jsonwebtoken::Validation::new(Algorithm::EdDSA);
+        validation.set_audience(&["wessex.example"]);
+        let key = jsonwebtoken::DecodingKey::from_jwk(&set.keys[0]).unwrap();
+        let read = jsonwebtoken::decode::<serde_json::Value>(&pass, &key, &validation).unwrap();
+        assert_eq!(read.claims["iss"], "kansai.example");
+        assert_eq!(read.header.kid, set.keys[0].common.key_id);
     }
 }

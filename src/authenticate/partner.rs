@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use super::pass::PassKeys;
 use super::{AuthenticateError, Certificate};
-use crate::types::PartyId;
+use crate::types::{Facts, PartyId};
 
 /// What the configuration says of a partner.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ pub struct PartnerEntry {
     pub anchors: Vec<CertificateDer<'static>>,
     /// The keys that sign its passes.
     pub keys: JwkSet,
-    /// What we vetted: country, type, membership, framework, and further facts for the policy.
+    /// What we vetted, as the policy sees it: `party`, `country`, `type`, `membership`, `framework`, further facts.
     pub facts: Map<String, Value>,
     /// Whether it starts suspended.
     pub suspended: bool,
@@ -40,7 +40,7 @@ pub struct Partner {
     names: Vec<String>,
     roots: Arc<RootCertStore>,
     keys: PassKeys,
-    facts: Map<String, Value>,
+    facts: Facts,
     suspended: AtomicBool,
 }
 
@@ -61,7 +61,7 @@ impl Partner {
             endpoint: entry.endpoint,
             names: entry.names,
             roots: Arc::new(roots),
-            facts: entry.facts,
+            facts: Facts::new(entry.facts),
             suspended: AtomicBool::new(entry.suspended),
         })
     }
@@ -82,7 +82,7 @@ impl Partner {
     }
 
     /// What we vetted, as the policy sees it.
-    pub fn facts(&self) -> &Map<String, Value> {
+    pub fn facts(&self) -> &Facts {
         &self.facts
     }
 

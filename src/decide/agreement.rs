@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-use crate::types::{DatasetId, PartyId, Purpose};
+use crate::types::{DatasetId, Facts, PartyId, Purpose};
 
 /// One agreement with a partner about datasets of ours.
 #[derive(Debug, Clone)]
@@ -24,7 +24,7 @@ pub struct Agreement {
     /// What it makes true of the recipient, such as `need_to_know` or `named`.
     pub recipient: Map<String, Value>,
     /// The papers that come with it: legal mechanism, export licence and so on.
-    pub legal: Map<String, Value>,
+    pub legal: Facts,
 }
 
 impl Agreement {

@@ -1,9 +1,11 @@
 //! Everything a policy may see of a request, as the JSON input of the wire reference.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::Agreement;
-use crate::types::{DatasetId, Digest, PartyId, Purpose, Tag, Timestamp};
+use crate::types::{DatasetId, Digest, Facts, PartyId, Purpose, Tag, Timestamp};
 
 /// Attributes of a person that the asking party may vouch for in a pass. All others come from our own registry.
 const PERSON_FACTS: [&str; 2] = ["clearance", "specific_category"];
@@ -34,8 +36,8 @@ impl Direction {
 #[derive(Debug, Clone)]
 pub struct Dataset {
     id: DatasetId,
-    tags: Vec<Tag>,
-    facts: Value,
+    tags: Arc<[Tag]>,
+    facts: Facts,
 }
 
 impl Dataset {
@@ -43,13 +45,13 @@ impl Dataset {
     pub fn new(id: DatasetId, tags: Vec<Tag>, mut facts: Map<String, Value>) -> Self {
         facts.insert("id".to_owned(), json!(id));
         facts.insert("tags".to_owned(), json!(tags));
-        Self { id, tags, facts: Value::Object(facts) }
+        Self { id, tags: tags.into(), facts: Facts::new(facts) }
     }
 
     /// A partner's dataset, of which we know the name only.
     pub fn foreign(id: DatasetId) -> Self {
-        let facts = json!({ "id": id });
-        Self { id, tags: Vec::new(), facts }
+        let facts = Facts::new(Map::from_iter([("id".to_owned(), json!(id))]));
+        Self { id, tags: Arc::new([]), facts }
     }
 
     /// Its id.
@@ -58,7 +60,7 @@ impl Dataset {
     }
 
     /// Its tags; empty for a dataset that we know the name of only.
-    pub fn tags(&self) -> &[Tag] {
+    pub fn tags(&self) -> &Arc<[Tag]> {
         &self.tags
     }
 }
@@ -78,12 +80,10 @@ pub struct Question<'a> {
     pub action: &'a str,
     /// The partner at the other end.
     pub counterparty: &'a PartyId,
-    /// What we vetted of that partner.
-    pub counterparty_facts: &'a Map<String, Value>,
-    /// Who we are.
-    pub us: &'a PartyId,
-    /// What is known of us.
-    pub our_facts: &'a Map<String, Value>,
+    /// What we vetted of that partner, `party` included.
+    pub counterparty_facts: &'a Facts,
+    /// What is known of us, `party` included.
+    pub our_facts: &'a Facts,
     /// The agreement that the pass points to, if we hold it and it covers this use.
     pub agreement: Option<&'a Agreement>,
     /// What the asking party vouches for of the person who asks.
@@ -94,53 +94,72 @@ pub struct Question<'a> {
     pub path: &'a str,
 }
 
+/// Room for an input of ordinary size.
+const INPUT_BYTES: usize = 2048;
+
 impl Question<'_> {
     /// The input document and its digest. Members are in one order, so equal questions give equal bytes.
-    pub fn input(&self) -> (String, Digest) {
+    pub fn input(&self) -> (Vec<u8>, Digest) {
         let (recipient, sender) = match self.direction {
-            Direction::Export => (self.recipient(self.counterparty, self.counterparty_facts), None),
-            Direction::Import | Direction::Request => {
-                (self.recipient(self.us, self.our_facts), Some(party(self.counterparty, self.counterparty_facts)))
-            }
+            Direction::Export => (self.counterparty_facts, None),
+            Direction::Import | Direction::Request => (self.our_facts, Some(self.counterparty_facts)),
         };
-        let mut input = json!({
-            "at": self.at.date(),
-            "action": self.action,
-            "purpose": self.purpose,
-            "dataset": self.dataset.facts,
-            "recipient": recipient,
-            "request": { "method": self.method, "path": self.path },
-            "channel": { "direction": self.direction.as_str() },
-        });
-        if let Some(sender) = sender {
-            input["sender"] = Value::Object(sender);
-        }
+        let mut text = Vec::with_capacity(INPUT_BYTES);
+        text.extend_from_slice(br#"{"action":"#);
+        push_string(&mut text, self.action);
+        text.extend_from_slice(br#","at":""#);
+        text.extend_from_slice(self.at.date().as_bytes());
+        text.extend_from_slice(br#"","channel":{"direction":""#);
+        text.extend_from_slice(self.direction.as_str().as_bytes());
+        text.extend_from_slice(br#""},"dataset":"#);
+        text.extend_from_slice(self.dataset.facts.json().as_bytes());
         if let Some(agreement) = self.agreement {
-            input["legal"] = Value::Object(agreement.legal.clone());
+            text.extend_from_slice(br#","legal":"#);
+            text.extend_from_slice(agreement.legal.json().as_bytes());
         }
-        let text = input.to_string();
-        let digest = Digest::of(text.as_bytes());
+        text.extend_from_slice(br#","purpose":"#);
+        push_string(&mut text, self.purpose.as_str());
+        text.extend_from_slice(br#","recipient":"#);
+        match self.known_beside(recipient) {
+            Some(facts) => text.extend_from_slice(facts.json().as_bytes()),
+            None => text.extend_from_slice(recipient.json().as_bytes()),
+        }
+        text.extend_from_slice(br#","request":{"method":"#);
+        push_string(&mut text, self.method);
+        text.extend_from_slice(br#","path":"#);
+        push_string(&mut text, self.path);
+        text.push(b'}');
+        if let Some(sender) = sender {
+            text.extend_from_slice(br#","sender":"#);
+            text.extend_from_slice(sender.json().as_bytes());
+        }
+        text.push(b'}');
+        let digest = Digest::of(&text);
         (text, digest)
     }
 
-    fn recipient(&self, id: &PartyId, facts: &Map<String, Value>) -> Map<String, Value> {
-        let mut recipient = party(id, facts);
-        for name in PERSON_FACTS {
-            if let Some(fact) = self.person.and_then(|person| person.get(name)) {
-                // What we vetted ourselves stands; a pass only adds.
-                recipient.entry(name).or_insert_with(|| fact.clone());
-            }
+    /// The recipient with what the agreement and the pass add; `None` when they add nothing.
+    fn known_beside(&self, recipient: &Facts) -> Option<Facts> {
+        let vouched = PERSON_FACTS.iter().filter_map(|name| Some((*name, self.person?.get(*name)?)));
+        let mut vouched = vouched.peekable();
+        if vouched.peek().is_none() && self.agreement.is_none() {
+            return None;
+        }
+        let mut facts = recipient.map().clone();
+        for (name, fact) in vouched {
+            // What we vetted ourselves stands; a pass only adds.
+            facts.entry(name).or_insert_with(|| fact.clone());
         }
         if let Some(agreement) = self.agreement {
-            recipient.extend(agreement.recipient.clone());
-            recipient.insert("agreement".to_owned(), true.into());
+            facts.extend(agreement.recipient.clone());
+            facts.insert("agreement".to_owned(), true.into());
         }
-        recipient
+        Some(Facts::new(facts))
     }
 }
 
-fn party(id: &PartyId, facts: &Map<String, Value>) -> Map<String, Value> {
-    let mut party = facts.clone();
-    party.insert("party".to_owned(), json!(id));
-    party
+/// Appends a JSON string.
+fn push_string(text: &mut Vec<u8>, value: &str) {
+    // Writing text to memory does not fail.
+    let _ = serde_json::to_writer(text, value);
 }

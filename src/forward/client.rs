@@ -154,7 +154,8 @@ impl Client {
                 },
             }
         }
-        let mut sender = self.connect().await?;
+        // Boxed: the room for a TLS handshake would otherwise be part of every exchange.
+        let mut sender = Box::pin(self.connect()).await?;
         let answer = sender.send_request(request).await.map_err(|cause| self.broken(cause))?;
         self.keep(sender);
         Ok(answer)

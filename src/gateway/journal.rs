@@ -26,7 +26,7 @@ pub(super) struct Story {
     pub(super) certificate: Option<Digest>,
     pub(super) requester: Option<Arc<Requester>>,
     pub(super) dataset: Option<DatasetId>,
-    pub(super) tags: Vec<Tag>,
+    pub(super) tags: Arc<[Tag]>,
     pub(super) purpose: Option<Purpose>,
     pub(super) action: Option<String>,
     pub(super) agreement: Option<String>,

@@ -17,7 +17,7 @@ use crate::decide::{Agreement, Approvals, Dataset, Policy};
 use crate::enforce::PseudonymKeys;
 use crate::forward::{Client, Destination, ForwardError, Timeouts};
 use crate::record::Log;
-use crate::types::{Clock, ExchangeId, PartyId, Timestamp};
+use crate::types::{Clock, ExchangeId, Facts, PartyId, Timestamp};
 
 /// A dataset and how to reach it.
 pub struct DatasetSetup {
@@ -121,7 +121,7 @@ impl Gateway {
         Ok(Arc::new(Self {
             passes: PassVerifier::new(setup.us.clone(), Arc::clone(&setup.clock)),
             us: setup.us,
-            our_facts: setup.our_facts,
+            our_facts: Facts::new(setup.our_facts),
             tls,
             admin_anchors: setup.admin_anchors,
             partners,

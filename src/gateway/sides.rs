@@ -62,7 +62,7 @@ impl Handler for PartnerSide {
                 certificate: None,
                 requester: None,
                 dataset: None,
-                tags: Vec::new(),
+                tags: Arc::new([]),
                 purpose: None,
                 action: None,
                 agreement: None,
@@ -128,7 +128,7 @@ fn story(exchange: ExchangeId, gateway: &Gateway, direction: Direction, head: &h
         certificate: None,
         requester: None,
         dataset: None,
-        tags: Vec::new(),
+        tags: Arc::new([]),
         purpose: None,
         action: None,
         agreement: None,
@@ -167,7 +167,7 @@ impl Gateway {
         let dataset = segments.next().and_then(|id| id.parse::<DatasetId>().ok());
         let route = dataset.and_then(|id| self.routes.get(&id)).ok_or_else(|| Refusal::new("dataset_unknown"))?;
         story.dataset = Some(route.dataset.id().clone());
-        story.tags = route.dataset.tags().to_vec();
+        story.tags = Arc::clone(route.dataset.tags());
         let push = is_push(&head.method).filter(|push| if *push { route.push } else { route.pull });
         let push = push.ok_or_else(|| Refusal::new("method_not_allowed"))?;
         if push {
@@ -233,7 +233,7 @@ impl Gateway {
             // Our data leaves: it must be a dataset of ours, and our own policy decides on it first.
             story.direction = Direction::Export;
             let route = self.routes.get(&id).ok_or_else(|| Refusal::new("dataset_unknown"))?;
-            story.tags = route.dataset.tags().to_vec();
+            story.tags = Arc::clone(route.dataset.tags());
             let agreement = agreement_id
                 .and_then(|id| self.agreements.get(id))
                 .filter(|agreement| agreement.covers(partner.id(), route.dataset.id(), &purpose, &story.at.date()));

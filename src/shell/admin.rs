@@ -138,7 +138,7 @@ impl AdminSide {
                     "party": partner.id(),
                     "endpoint": partner.endpoint(),
                     "names": partner.names(),
-                    "facts": partner.facts(),
+                    "facts": partner.facts().map(),
                     "suspended": partner.is_suspended(),
                 })
             })

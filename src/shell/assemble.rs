@@ -14,7 +14,7 @@ use crate::enforce::PseudonymKeys;
 use crate::forward::Timeouts;
 use crate::gateway::{DatasetSetup, Setup};
 use crate::record::{Log, LogConfig, Signer};
-use crate::types::Clock;
+use crate::types::{Clock, Facts};
 
 /// Reads a configuration file with everything it names.
 ///
@@ -116,7 +116,7 @@ fn agreement(entry: config::Agreement) -> Agreement {
         from: entry.from,
         until: entry.until,
         recipient: entry.recipient,
-        legal: entry.legal,
+        legal: Facts::new(entry.legal),
     }
 }
 

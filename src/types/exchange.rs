@@ -40,6 +40,6 @@ impl FromStr for ExchangeId {
 
 impl serde::Serialize for ExchangeId {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(self.0.array_to_str(&mut [0; ulid::ULID_LEN]))
     }
 }

@@ -3,6 +3,7 @@
 mod clock;
 mod digest;
 mod exchange;
+mod facts;
 mod name;
 mod obligation;
 mod tag;
@@ -10,6 +11,7 @@ mod tag;
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use digest::{Digest, Hasher};
 pub use exchange::ExchangeId;
+pub use facts::Facts;
 pub use name::{DatasetId, InvalidName, PartyId, Purpose};
 pub use obligation::Obligation;
 pub use tag::{InvalidTag, Tag, TagFamily};

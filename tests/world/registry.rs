@@ -14,7 +14,7 @@ use sekisho::forward::Timeouts;
 use sekisho::gateway::{DatasetSetup, Setup};
 use sekisho::record::{Log, LogConfig, Signer};
 use sekisho::shell::certs::Identity;
-use sekisho::types::Clock;
+use sekisho::types::{Clock, Facts};
 use serde_json::{Map, Value, json};
 
 use super::{Upstream, party};
@@ -189,7 +189,7 @@ fn agreement(id: &str, with: &str, dataset: &str, recipient: Value, legal: Value
         from: "2026-01-01".to_owned(),
         until: "2027-01-01".to_owned(),
         recipient: object(recipient),
-        legal: object(legal),
+        legal: Facts::new(object(legal)),
     }
 }
 

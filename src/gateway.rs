@@ -26,7 +26,7 @@ use crate::authenticate::{AuthenticateError, Partner, Partners, PassMinter, Pass
 use crate::decide::{Agreement, Agreements, Approvals, Dataset, Direction, Permit, Policy, Question, Ruling};
 use crate::enforce::{BodyError as PayloadError, Cleared, Context, Ended as StreamEnded, FilteredBody, PseudonymKeys};
 use crate::forward::{BodyError, Client, Patient, Payload, reply_headers, request_headers};
-use crate::record::{Ended, Log};
+use crate::record::{Ended, Log, RecordError};
 use crate::refusal::Refusal;
 use crate::types::{Clock, DatasetId, ExchangeId, Facts, PartyId};
 
@@ -171,7 +171,7 @@ impl Gateway {
         let cleared = Cleared::new(permit, &context)?;
         let accompanying = cleared.plan().accompanying().to_vec();
         let closing = Closing::new(self, story, accompanying, Some(place));
-        if let Err(error) = story.permitted(self, cleared.permit()).await {
+        if let Err(error) = story.permitted(self, cleared.permit(), &closing).await {
             return Err(Stopped { refusal: error.into(), closing: Some(closing) });
         }
         // From here the permission is on record, so every way out is an outcome.
@@ -361,16 +361,17 @@ impl Gateway {
     /// The one way out for everything that is not permitted or did not work: on record first, then to the peer.
     async fn refuse(&self, story: &Story, stopped: Stopped) -> Response<Body> {
         let Stopped { mut refusal, closing } = stopped;
-        let closing = match closing {
-            Some(closing) => closing,
-            None => {
-                let closing = Closing::new(self, story, Vec::new(), None);
-                if let Err(error) = story.refused(self, &refusal).await {
-                    refusal = error.into();
-                }
-                closing
+        let closing = closing.unwrap_or_else(|| Closing::new(self, story, Vec::new(), None));
+        if !closing.is_decided()
+            && let Err(error) = story.refused(self, &refusal, &closing).await
+        {
+            let too_large = matches!(error, RecordError::EntryTooLarge { .. });
+            refusal = error.into();
+            // What was too much for an entry were the policy's words. That it was too much fits.
+            if too_large && let Err(error) = story.refused(self, &refusal, &closing).await {
+                refusal = error.into();
             }
-        };
+        }
         // Without a request there is no answer, and so no status that anybody saw.
         let status = story.path.is_some().then(|| refusal.status().as_u16());
         closing.close(Ended::Refused, status, Some(refusal.code()), None);

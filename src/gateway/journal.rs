@@ -7,6 +7,7 @@ use http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gateway;
+use super::setup::OpenId;
 use crate::authenticate::Requester;
 use crate::decide::{Direction, Permit, Verdict};
 use crate::enforce::{CarriedOut, Ended as StreamEnded, Summary};
@@ -20,6 +21,8 @@ use crate::types::{Clock, DatasetId, Digest, ExchangeId, PartyId, Purpose, Tag, 
 /// What is known of an exchange so far. Filled in on the way through the rooms.
 pub(super) struct Story {
     pub(super) exchange: ExchangeId,
+    /// Keeps the id from being taken by another exchange.
+    pub(super) open: Arc<OpenId>,
     pub(super) at: Timestamp,
     pub(super) direction: Direction,
     pub(super) counterparty: Option<PartyId>,
@@ -43,18 +46,31 @@ enum Reached<'a> {
 
 impl Story {
     /// Makes the permission durable. Nothing leaves before this returns.
-    pub(super) async fn permitted(&self, gateway: &Gateway, permit: &Permit) -> Result<(), RecordError> {
-        self.decide(gateway, &Reached::Permitted(permit)).await
+    pub(super) async fn permitted(
+        &self,
+        gateway: &Gateway,
+        permit: &Permit,
+        closing: &Closing,
+    ) -> Result<(), RecordError> {
+        self.decide(gateway, &Reached::Permitted(permit), closing).await
     }
 
     /// Makes the refusal durable.
-    pub(super) async fn refused(&self, gateway: &Gateway, refusal: &Refusal) -> Result<(), RecordError> {
-        self.decide(gateway, &Reached::Refused(refusal)).await
+    pub(super) async fn refused(
+        &self,
+        gateway: &Gateway,
+        refusal: &Refusal,
+        closing: &Closing,
+    ) -> Result<(), RecordError> {
+        self.decide(gateway, &Reached::Refused(refusal), closing).await
     }
 
-    async fn decide(&self, gateway: &Gateway, reached: &Reached<'_>) -> Result<(), RecordError> {
+    async fn decide(&self, gateway: &Gateway, reached: &Reached<'_>, closing: &Closing) -> Result<(), RecordError> {
         let sealed = gateway.log.seal(&self.entry(&gateway.us, reached))?;
-        gateway.log.append(sealed).await.map(|_| ())
+        let pending = gateway.log.queue(sealed).await?;
+        // From here on the exchange has to be closed, even if it is dropped before the entry is durable.
+        closing.decided.store(true, Ordering::Release);
+        pending.durable().await.map(|_| ())
     }
 
     fn entry<'a>(&'a self, us: &'a PartyId, reached: &Reached<'a>) -> DecisionEntry<'a> {
@@ -122,18 +138,22 @@ impl Story {
 }
 
 /// The duty to write one exchange's outcome entry, exactly once, whatever happens: also when the exchange is dropped.
+/// The duty begins when the decision entry is in the log's queue: what was never decided on record has no outcome.
 pub(super) struct Closing {
     log: Log,
     clock: Arc<dyn Clock>,
     exchange: ExchangeId,
     began: Timestamp,
     accompanying: Vec<CarriedOut>,
+    decided: AtomicBool,
     done: AtomicBool,
     /// Set once an answer is on its way: from then on the end of its payload is the end of the exchange.
     answered: AtomicU16,
     upstream_status: AtomicU16,
     /// The exchange's place among those in progress, given back when it is over.
     place: Mutex<Option<OwnedSemaphorePermit>>,
+    /// Given back only after the outcome is queued.
+    _open: Arc<OpenId>,
 }
 
 impl Closing {
@@ -149,11 +169,18 @@ impl Closing {
             exchange: story.exchange,
             began: story.at,
             accompanying,
+            decided: AtomicBool::new(false),
             done: AtomicBool::new(false),
             answered: AtomicU16::new(0),
             upstream_status: AtomicU16::new(0),
             place: Mutex::new(place),
+            _open: Arc::clone(&story.open),
         })
+    }
+
+    /// Whether the decision entry is in the log's queue.
+    pub(super) fn is_decided(&self) -> bool {
+        self.decided.load(Ordering::Acquire)
     }
 
     /// Notes what the other side answered.
@@ -205,8 +232,10 @@ impl Closing {
                 })
                 .collect();
         }
-        let appended = self.log.seal(&entry).and_then(|sealed| self.log.append_soon(sealed));
-        if let Err(error) = appended {
+        let append = || self.log.append_soon(self.log.seal(&entry)?).map(drop);
+        if self.is_decided()
+            && let Err(error) = append()
+        {
             // The log refuses from here on, so no further exchange begins; the next opening closes this one as unknown.
             tracing::error!(%error, exchange = %self.exchange, "an outcome could not be recorded");
         }

@@ -1,6 +1,6 @@
 //! What a gateway is made of, before it runs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -145,31 +145,61 @@ impl Gateway {
     }
 }
 
-/// Ids that partners proposed lately, so that none is taken twice.
-pub(super) struct ExchangeIds(Mutex<LruCache<ExchangeId, ()>>);
+/// Ids of exchanges, given out so that no two in progress share one: an entry could not be told whose it is.
+pub(super) struct ExchangeIds(Arc<Mutex<Ids>>);
 
-/// Proposed ids remembered; one evicted early could be taken again, which only makes its owner's own records ambiguous.
-const PROPOSED: NonZeroUsize = NonZeroUsize::new(65_536).unwrap();
+struct Ids {
+    /// Exchanges in progress.
+    open: HashSet<ExchangeId>,
+    /// Ids given out lately.
+    recent: LruCache<ExchangeId, ()>,
+}
+
+/// Ids remembered after their exchange; a partner that waits until one is evicted could take it again, which only makes
+/// records of its own exchanges ambiguous.
+const RECENT: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
 /// How far the time in a proposed id may be from ours.
 const PROPOSED_AGE: Duration = Duration::from_secs(120);
 
+/// The id of an exchange in progress. It is free again once this is dropped.
+pub(super) struct OpenId {
+    id: ExchangeId,
+    ids: Arc<Mutex<Ids>>,
+}
+
+impl OpenId {
+    pub(super) fn id(&self) -> ExchangeId {
+        self.id
+    }
+}
+
+impl Drop for OpenId {
+    fn drop(&mut self) {
+        self.ids.lock().unwrap_or_else(PoisonError::into_inner).open.remove(&self.id);
+    }
+}
+
 impl ExchangeIds {
     fn new() -> Self {
-        Self(Mutex::new(LruCache::new(PROPOSED)))
+        Self(Arc::new(Mutex::new(Ids { open: HashSet::new(), recent: LruCache::new(RECENT) })))
     }
 
     /// The id that the other side proposes if it is new and recent, so that both logs name the exchange alike; else a
     /// fresh one, which the answer tells.
-    pub(super) fn take(&self, proposed: Option<&http::HeaderValue>, now: Timestamp) -> ExchangeId {
+    pub(super) fn take(&self, proposed: Option<&http::HeaderValue>, now: Timestamp) -> OpenId {
         let id = proposed.and_then(|value| value.to_str().ok()).and_then(|text| text.parse::<ExchangeId>().ok());
-        let Some(id) = id.filter(|id| id.at().since(now) < PROPOSED_AGE && now.since(id.at()) < PROPOSED_AGE) else {
-            return ExchangeId::new(now);
-        };
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match taken.put(id, ()) {
-            None => id,
-            Some(()) => ExchangeId::new(now),
+        let id = id.filter(|id| id.at().since(now) < PROPOSED_AGE && now.since(id.at()) < PROPOSED_AGE);
+        let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = |id: &ExchangeId| ids.open.contains(id) || ids.recent.contains(id);
+        let mut id = id.filter(|id| !known(id)).unwrap_or_else(|| ExchangeId::new(now));
+        // Eighty random bits do not come twice; should the random source be broken, the time still moves on.
+        let mut at = now;
+        while !ids.open.insert(id) {
+            at = at.plus(Duration::from_millis(1));
+            id = ExchangeId::new(at);
         }
+        ids.recent.put(id, ());
+        OpenId { id, ids: Arc::clone(&self.0) }
     }
 }
 

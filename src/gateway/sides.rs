@@ -8,12 +8,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, hea
 use hyper::body::Incoming;
 
 use super::journal::Story;
+use super::setup::OpenId;
 use super::{Arrival, Body, EXCHANGE, Gateway, Stopped, is_push, named, whole};
 use crate::accept::{AcceptError, Accepted, Connection, Handler, Target};
 use crate::authenticate::{AuthenticateError, Certificate, Partner};
 use crate::decide::{Dataset, Direction};
 use crate::refusal::Refusal;
-use crate::types::{DatasetId, ExchangeId, PartyId, Purpose};
+use crate::types::{DatasetId, PartyId, Purpose, Timestamp};
 
 /// Why an application asks.
 static PURPOSE: HeaderName = HeaderName::from_static("sekisho-purpose");
@@ -54,8 +55,10 @@ impl Handler for PartnerSide {
         }
         let code = why.code();
         tokio::spawn(async move {
+            let open = gateway.exchange_ids.take(None, now);
             let story = Story {
-                exchange: ExchangeId::new(now),
+                exchange: open.id(),
+                open: Arc::new(open),
                 at: now,
                 direction: Direction::Export,
                 counterparty: None,
@@ -83,13 +86,13 @@ impl Handler for PartnerSide {
             _ => {}
         }
         let now = gateway.clock.now();
-        let exchange = gateway.exchange_ids.take(head.headers.get(&EXCHANGE), now);
-        let mut story = story(exchange, gateway, Direction::Export, &head);
+        let open = gateway.exchange_ids.take(head.headers.get(&EXCHANGE), now);
+        let mut story = story(open, now, Direction::Export, &head);
         let answer = match gateway.serve_partner(&mut story, &session, &head, body).await {
             Ok(answer) => answer,
             Err(stopped) => gateway.refuse(&story, stopped).await,
         };
-        named(answer, exchange)
+        named(answer, story.exchange)
     }
 }
 
@@ -109,20 +112,21 @@ impl Handler for LocalSide {
     async fn handle(self: Arc<Self>, _session: Arc<()>, accepted: Accepted) -> Response<Body> {
         let gateway = &self.0;
         let (head, body) = accepted.into_parts();
-        let exchange = ExchangeId::new(gateway.clock.now());
-        let mut story = story(exchange, gateway, Direction::Request, &head);
+        let now = gateway.clock.now();
+        let mut story = story(gateway.exchange_ids.take(None, now), now, Direction::Request, &head);
         let answer = match gateway.serve_application(&mut story, &head, body).await {
             Ok(answer) => answer,
             Err(stopped) => gateway.refuse(&story, stopped).await,
         };
-        named(answer, exchange)
+        named(answer, story.exchange)
     }
 }
 
-fn story(exchange: ExchangeId, gateway: &Gateway, direction: Direction, head: &http::request::Parts) -> Story {
+fn story(open: OpenId, at: Timestamp, direction: Direction, head: &http::request::Parts) -> Story {
     Story {
-        exchange,
-        at: gateway.clock.now(),
+        exchange: open.id(),
+        open: Arc::new(open),
+        at,
         direction,
         counterparty: None,
         certificate: None,

@@ -163,7 +163,16 @@ impl Log {
     /// [`RecordError::Unavailable`] when the log takes no entries or the disk failed; whether the entry stands is then
     /// for the next opening to find out.
     pub async fn append(&self, entry: Sealed) -> Result<EntryIndex, RecordError> {
-        Pending(self.0.queue.push_waiting(entry).await?).durable().await
+        self.queue(entry).await?.durable().await
+    }
+
+    /// The first half of [`Log::append`], for a caller that has to know, whatever happens while it waits, whether its
+    /// entry is in the queue: once this returns it is, and entries that are queued later follow it.
+    ///
+    /// # Errors
+    /// [`RecordError::Unavailable`] when the log takes no entries.
+    pub async fn queue(&self, entry: Sealed) -> Result<Pending, RecordError> {
+        self.0.queue.push_waiting(entry).await.map(Pending)
     }
 
     /// Appends an entry that nobody needs to wait for: it becomes durable with the next one that somebody waits for,

@@ -10,6 +10,7 @@ mod world;
 
 mod gates;
 mod health;
+mod hostile;
 mod open_data;
 mod passes;
 mod people;

@@ -54,7 +54,8 @@ impl Organisation {
             partner: port.address(),
             local: Some(any),
             admin: Some(any),
-            limits: Limits::default(),
+            // As a configuration that says nothing has it.
+            limits: Limits { head_bytes: 32 * 1024, headers: 100, ..Limits::default() },
             drain: Duration::from_secs(30),
         };
         let running = Running::start(Arc::clone(&gateway), state, &listening).unwrap();

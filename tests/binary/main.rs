@@ -1,0 +1,15 @@
+//! The real binary, as people and scripts meet it: processes, signals, exit codes, and partners without Sekisho.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "everything here is a test: what does not hold must stop it"
+)]
+
+#[path = "../world/mod.rs"]
+mod world;
+
+mod commands;
+mod crash;
+mod partners;
+mod policies;
+mod site;

@@ -1,0 +1,83 @@
+//! Partners without Sekisho: the examples as they stand in the repository, against the real binary.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::site::{Serving, Site, stderr, stdout};
+use crate::world::{Book, Upstream};
+
+const EARTHQUAKES: &str = "{\"type\":\"FeatureCollection\",\"features\":[]}\n";
+
+fn repository(path: &str) -> String {
+    format!("{}/{path}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs an example as Wessex, in the background, so that the upstream can answer meanwhile.
+async fn run(mut command: Command, site: &Site, path: &str, purpose: &str) -> Output {
+    command
+        .env("URL", format!("https://localhost:{}{path}", site.address().port()))
+        .env("CERT", site.path("wessex.example/gateway.pem"))
+        .env("KEY", site.path("wessex.example/gateway.key"))
+        .env("CA", site.path("kansai.example/ca.pem"))
+        .env("PASS_KEY", site.path("wessex.example/pass.key"))
+        .env("ISS", "wessex.example")
+        .env("AUD", "kansai.example")
+        .env("SUB", "person:ada")
+        .env("PURPOSE", purpose);
+    tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+}
+
+/// The exchange's id, which the examples tell on stderr.
+fn exchange(output: &Output) -> String {
+    let line = stderr(output).lines().find(|line| line.starts_with("sekisho-exchange:"));
+    let line = line.unwrap_or_else(|| panic!("no exchange: {}", stderr(output)));
+    line.trim_start_matches("sekisho-exchange:").trim().to_owned()
+}
+
+async fn check(example: impl Fn() -> Command) {
+    let upstream = Upstream::start().await;
+    upstream.offer("/open/all.json", "application/geo+json", EARTHQUAKES);
+    let site = Site::new(&upstream);
+    let serving: Serving = site.serve();
+    let fetched = run(example(), &site, "/data/open/all.json", "dfft:DisasterResponse").await;
+    assert_eq!(fetched.status.code(), Some(0), "{}", stderr(&fetched));
+    assert_eq!(stdout(&fetched), EARTHQUAKES);
+    let denied = run(example(), &site, "/data/open/all.json", "dpv:Marketing").await;
+    assert_eq!(denied.status.code(), Some(1), "{}", stderr(&denied));
+    let problem: serde_json::Value = serde_json::from_str(stdout(&denied)).unwrap();
+    assert_eq!(problem["code"], "policy_denied");
+    assert_eq!(problem["reasons"][0]["rule"], "SMALL-1");
+    assert_eq!(problem["exchange"], exchange(&denied));
+    let status = tokio::task::spawn_blocking(move || serving.terminate()).await.unwrap();
+    assert_eq!(status.code(), Some(0));
+
+    let book = Book::read(&site.log(), &site.log_key());
+    let told = book.named(&exchange(&fetched));
+    told.check_complete(EARTHQUAKES.as_bytes(), EARTHQUAKES.as_bytes());
+    assert_eq!(told.decision["consumer"], "wessex.example");
+    assert_eq!(told.decision["pass"]["sub"], "person:ada");
+    book.named(&exchange(&denied)).check_refused("deny", "policy_denied", 403);
+    assert_eq!(book.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partner_with_curl_and_openssl_fetches() {
+    check(|| {
+        let mut command = Command::new("bash");
+        command.arg(repository("examples/partner-curl/fetch.sh"));
+        command
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partner_with_python_fetches() {
+    let python = repository("target/python/bin/python");
+    assert!(Path::new(&python).exists(), "{python} is missing: `make test` prepares it");
+    check(|| {
+        let mut command = Command::new(&python);
+        command.arg(repository("examples/partner-python/fetch.py"));
+        command
+    })
+    .await;
+}

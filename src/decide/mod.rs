@@ -12,6 +12,8 @@ mod decision;
 mod engine;
 mod policy;
 mod question;
+#[cfg(test)]
+mod tests;
 
 pub use agreement::{Agreement, Agreements};
 pub use approval::{Approval, Approvals};

@@ -1,0 +1,232 @@
+//! What a policy may do wrong, and that none of it permits.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, json};
+
+use super::*;
+use crate::types::{DatasetId, Digest, Facts, PartyId, Purpose, Timestamp};
+
+const MANIFEST: &str = r#"{"revision": "1", "metadata": {"id": "t", "entrypoint": "t/decision"}}"#;
+
+fn bundle(rego: &str) -> (tempfile::TempDir, Result<Bundle, DecideError>) {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join(".manifest"), MANIFEST).unwrap();
+    fs::write(directory.path().join("t.rego"), rego).unwrap();
+    let read = Bundle::read(directory.path());
+    (directory, read)
+}
+
+fn policy(rego: &str) -> Policy {
+    Policy::compile(&bundle(rego).1.unwrap(), Duration::from_millis(50)).unwrap()
+}
+
+/// The verdict on an input, or the code of why there is none.
+fn verdict(rego: &str, input: &str) -> Result<Verdict, &'static str> {
+    policy(rego).evaluate(input).map(|decision| decision.verdict()).map_err(|error| error.code())
+}
+
+#[test]
+fn the_policy_in_the_binary_is_the_one_in_the_directory() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/dfft");
+    let read = Bundle::read(&directory).unwrap();
+    assert_eq!(Bundle::built_in().unwrap().identity(), read.identity());
+}
+
+#[test]
+fn every_case_of_the_reference_policy_holds() {
+    let bundle = Bundle::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/dfft")).unwrap();
+    let outcomes = run_cases(&bundle, &Policy::compile(&bundle, Duration::from_secs(1)).unwrap()).unwrap();
+    let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.differences.is_empty()).collect();
+    assert!(outcomes.len() > 300, "only {} cases", outcomes.len());
+    assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn what_is_no_decision_is_never_a_permit() {
+    let document = |text: &str| format!("package t\ndecision := {text}");
+    let reason = r#"{"rule": "R", "effect": "deny", "why": "w", "remedy": "r"}"#;
+    for (text, expected) in [
+        (r#"{"decision": "permit", "reasons": [], "obligations": []}"#.to_owned(), Ok(Verdict::Permit)),
+        (format!(r#"{{"decision": "deny", "reasons": [{reason}], "obligations": []}}"#), Ok(Verdict::Deny)),
+        // A permit against a reason, a denial without one, and a review on a reason to deny.
+        (format!(r#"{{"decision": "permit", "reasons": [{reason}], "obligations": []}}"#), Err("policy_malformed")),
+        (r#"{"decision": "deny", "reasons": [], "obligations": []}"#.to_owned(), Err("policy_malformed")),
+        (format!(r#"{{"decision": "review", "reasons": [{reason}], "obligations": []}}"#), Err("policy_malformed")),
+        // Other shapes.
+        (r#"{"decision": "allow", "reasons": [], "obligations": []}"#.to_owned(), Err("policy_malformed")),
+        (r#"{"decision": "permit", "reasons": []}"#.to_owned(), Err("policy_malformed")),
+        (
+            r#"{"decision": "permit", "reasons": [], "obligations": [{"rule": "R"}]}"#.to_owned(),
+            Err("policy_malformed"),
+        ),
+        ("true".to_owned(), Err("policy_malformed")),
+        ("[]".to_owned(), Err("policy_malformed")),
+    ] {
+        assert_eq!(verdict(&document(&text), "{}"), expected, "{text}");
+    }
+}
+
+#[test]
+fn undefined_failed_and_endless_evaluations_refuse() {
+    let permit = r#"{"decision": "permit", "reasons": [], "obligations": []}"#;
+    let undefined = format!("package t\ndecision := {permit} if input.x == 1");
+    assert_eq!(verdict(&undefined, r#"{"x": 1}"#), Ok(Verdict::Permit));
+    assert_eq!(verdict(&undefined, "{}"), Err("policy_undefined"));
+    let failing = format!("package t\ndecision := {permit} if to_number(input.x) == 1");
+    assert_eq!(verdict(&failing, r#"{"x": "one"}"#), Err("policy_failed"));
+    let endless = format!(
+        "package t\nn := numbers.range(1, 2000)\ndecision := {permit} if {{ input.x; count([1 | some a in n; some b in n; a + b > 0]) > 0 }}"
+    );
+    let started = std::time::Instant::now();
+    assert_eq!(verdict(&endless, r#"{"x": true}"#), Err("policy_overrun"));
+    assert!(started.elapsed() < Duration::from_secs(20), "the budget of 50 ms did not hold");
+}
+
+#[test]
+fn a_bundle_that_does_not_compile_says_where() {
+    let (_directory, read) = bundle("package t\ndecision := {");
+    let error = Policy::compile(&read.unwrap(), BUDGET).err().unwrap().to_string();
+    assert!(error.contains("t.rego"), "{error}");
+    let (_directory, read) = bundle("package other\nx := 1");
+    let error = Policy::compile(&read.unwrap(), BUDGET).err().unwrap();
+    assert_eq!(error.code(), "policy_unusable");
+    assert!(error.to_string().contains("t/decision"), "{error}");
+    assert_eq!(Bundle::read(Path::new("/nowhere")).err().map(|error| error.code()), Some("policy_unusable"));
+}
+
+#[test]
+fn a_broken_engine_is_not_used_again() {
+    let permit = r#"{"decision": "permit", "reasons": [], "obligations": []}"#;
+    let policy = policy(&format!("package t\ndecision := {permit} if to_number(input.x) == 1"));
+    for _ in 0..3 {
+        assert!(policy.evaluate(r#"{"x": "one"}"#).is_err());
+        assert_eq!(policy.evaluate(r#"{"x": "1"}"#).map(|decision| decision.verdict()), Ok(Verdict::Permit));
+    }
+}
+
+/// A question whose parts the test owns.
+struct Asked {
+    dataset: Dataset,
+    purpose: Purpose,
+    party: PartyId,
+    facts: Facts,
+}
+
+impl Asked {
+    fn new() -> Self {
+        let id: DatasetId = "set".parse().unwrap();
+        Self {
+            dataset: Dataset::new(id, vec!["privacy:none".parse().unwrap()], Map::new()),
+            purpose: "dpv:Marketing".parse().unwrap(),
+            party: "wessex.example".parse().unwrap(),
+            facts: Facts::new(json!({"party": "wessex.example", "clearance": false}).as_object().unwrap().clone()),
+        }
+    }
+
+    fn question<'a>(&'a self, person: &'a Map<String, serde_json::Value>, path: &'a str) -> Question<'a> {
+        Question {
+            at: Timestamp::from_seconds(1_795_219_200),
+            direction: Direction::Export,
+            dataset: &self.dataset,
+            purpose: &self.purpose,
+            action: "transfer",
+            counterparty: &self.party,
+            counterparty_facts: &self.facts,
+            our_facts: &self.facts,
+            agreement: None,
+            person: Some(person),
+            method: "GET",
+            path,
+        }
+    }
+}
+
+#[test]
+fn an_input_is_json_and_a_pass_only_adds_what_it_may() {
+    let asked = Asked::new();
+    let person = json!({
+        "clearance": {"conforming_operator": true},
+        "specific_category": {"n": 2, "country": "CN"},
+        "sanctioned": false,
+        "agreement": true,
+    });
+    let (input, digest) = asked.question(person.as_object().unwrap(), "/a\"b\\c").input();
+    let input: serde_json::Value = serde_json::from_slice(&input).unwrap();
+    assert_eq!(
+        input,
+        json!({
+            "action": "transfer",
+            "at": "2026-11-21",
+            "channel": {"direction": "export"},
+            "dataset": {"id": "set", "tags": ["privacy:none"]},
+            "purpose": "dpv:Marketing",
+            "recipient": {
+                "party": "wessex.example",
+                "clearance": false,
+                "specific_category": {"n": 2, "country": "CN"},
+            },
+            "request": {"method": "GET", "path": "/a\"b\\c"},
+        })
+    );
+    let (_, same) = asked.question(person.as_object().unwrap(), "/a\"b\\c").input();
+    let (_, other) = asked.question(person.as_object().unwrap(), "/a").input();
+    assert_eq!(digest, same);
+    assert_ne!(digest, other);
+}
+
+#[test]
+fn an_approval_lifts_only_what_it_names_while_it_lasts() {
+    let asked = Asked::new();
+    let person = Map::new();
+    let question = asked.question(&person, "/");
+    let review = r#"{"decision": "review", "obligations": [],
+        "reasons": [{"rule": "R", "effect": "review", "why": "w", "remedy": "r"}]}"#;
+    let policy = policy(&format!("package t\ndecision := {review}"));
+    let decision = Arc::new(policy.evaluate("{}").unwrap());
+    let approval = Approval {
+        id: "1".to_owned(),
+        party: "wessex.example".to_owned(),
+        dataset: "set".to_owned(),
+        purpose: "dpv:Marketing".to_owned(),
+        action: "transfer".to_owned(),
+        rules: vec!["R".to_owned()],
+        approver: "officer".to_owned(),
+        reason: "reviewed".to_owned(),
+        expires: question.at.seconds() + 10,
+    };
+    let permitted = |approval: Approval, now: u64| {
+        let approvals = Approvals::default();
+        approvals.add(approval);
+        let decision = Ok(Arc::clone(&decision));
+        let now = Timestamp::from_seconds(now);
+        matches!(Policy::rule(&question, Digest::of(b""), decision, &approvals, now), Ruling::Permitted(_))
+    };
+    let at = question.at.seconds();
+    assert!(permitted(approval.clone(), at));
+    assert!(!permitted(approval.clone(), at + 10), "an expired approval counts");
+    for wrong in [
+        Approval { party: "other.example".to_owned(), ..approval.clone() },
+        Approval { dataset: "other".to_owned(), ..approval.clone() },
+        Approval { purpose: "dpv:PublicBenefit".to_owned(), ..approval.clone() },
+        Approval { action: "train".to_owned(), ..approval.clone() },
+        Approval { rules: vec!["Q".to_owned()], ..approval },
+    ] {
+        assert!(!permitted(wrong.clone(), at), "{wrong:?} counts");
+    }
+}
+
+#[test]
+fn what_was_decided_is_remembered_and_what_failed_is_not() {
+    let permit = r#"{"decision": "permit", "reasons": [], "obligations": []}"#;
+    let policy = policy(&format!("package t\ndecision := {permit} if input.x == 1"));
+    let digest = Digest::of(b"an input");
+    assert!(policy.recall(&digest).is_none());
+    assert!(policy.decide("{}", digest).is_err());
+    assert!(policy.recall(&digest).is_none());
+    assert!(policy.decide(r#"{"x": 1}"#, digest).is_ok());
+    assert_eq!(policy.recall(&digest).map(|decision| decision.verdict()), Some(Verdict::Permit));
+}

@@ -18,13 +18,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::authenticate::{AuthenticateError, Partner, Partners, PassMinter, PassVerifier, Tls};
 use crate::decide::{Agreement, Agreements, Approvals, Dataset, Direction, Permit, Policy, Question, Ruling};
-use crate::enforce::{BodyError as PayloadError, Cleared, Context, Ended as StreamEnded, FilteredBody, PseudonymKeys};
+use crate::enforce::{
+    BodyError as PayloadError, Cleared, Context, Ended as StreamEnded, FilteredBody, PseudonymKeys, Summary,
+};
 use crate::forward::{BodyError, Client, Patient, Payload, reply_headers, request_headers};
 use crate::record::{Ended, Log, RecordError};
 use crate::refusal::Refusal;
@@ -39,6 +41,10 @@ pub use sides::{LocalSide, PartnerSession, PartnerSide};
 pub static EXCHANGE: HeaderName = HeaderName::from_static("sekisho-exchange");
 /// The obligations that accompany a payload, as a JSON array.
 pub static OBLIGATIONS: HeaderName = HeaderName::from_static("sekisho-obligations");
+
+/// How long we go on reading the payload of a request that was answered without it. A connection that is closed while
+/// more comes in is reset, and the answer may be lost with it.
+const LINGER: Duration = Duration::from_secs(5);
 
 /// The largest answer of a partner that carries no data, such as a refusal or the receipt of a push.
 const NOTICE_BYTES: usize = 64 * 1024;
@@ -156,7 +162,7 @@ impl Gateway {
         story: &mut Story,
         arrival: Arrival<'_>,
         request: &HeaderMap,
-        body: Incoming,
+        body: &mut Option<Incoming>,
         place: OwnedSemaphorePermit,
     ) -> Result<Response<Body>, Stopped> {
         let permit = self.decide(story, &arrival).await?;
@@ -239,7 +245,7 @@ impl Gateway {
         closing.upstream(answer.status());
         let status = answer.status();
         if arrival.direction == Direction::Request && !status.is_success() && status != StatusCode::NOT_MODIFIED {
-            return Box::pin(self.partners_notice(story, answer, closing)).await;
+            return Box::pin(self.partners_notice(story, answer, closing, None)).await;
         }
         match status {
             StatusCode::OK => {}
@@ -249,7 +255,8 @@ impl Gateway {
             _ => return Err(Refusal::new("upstream_refused")),
         }
         let (head, payload) = answer.into_parts();
-        let filter = if untouched {
+        // An answer to HEAD has no payload to carry anything out on, and its headers tell nothing of the original.
+        let filter = if untouched || story.method == Method::HEAD {
             None
         } else {
             Some(plan.open(text(&head.headers, header::CONTENT_TYPE), text(&head.headers, header::CONTENT_ENCODING))?)
@@ -282,7 +289,7 @@ impl Gateway {
         arrival: &Arrival<'_>,
         cleared: &Cleared,
         request: &HeaderMap,
-        body: Incoming,
+        body: &mut Option<Incoming>,
         closing: &Arc<Closing>,
     ) -> Result<Response<Body>, Refusal> {
         let plan = cleared.plan();
@@ -292,6 +299,7 @@ impl Gateway {
         } else {
             Some(plan.open(text(request, header::CONTENT_TYPE), text(request, header::CONTENT_ENCODING))?)
         };
+        let body = body.take().ok_or_else(|| Refusal::new("upload_broken"))?;
         let (told, summary) = tokio::sync::oneshot::channel();
         let mut payload = FilteredBody::new(Patient::new(body, self.idle), filter, move |summary| {
             // Nobody listens only when the exchange was dropped, and then `Closing` tells its end.
@@ -311,19 +319,21 @@ impl Gateway {
                 // When the payload itself was at fault, that is the reason to tell.
                 return Err(match summary.await.map(|summary| summary.ended) {
                     Ok(StreamEnded::Failed(fault)) => fault.into(),
-                    Ok(StreamEnded::Broken) => Refusal::new("upload_broken"),
+                    Ok(StreamEnded::Broken) if error.is_payloads() => Refusal::new("upload_broken"),
                     _ => error.into(),
                 });
             }
         };
         let status = answer.status();
         closing.upstream(status);
+        if arrival.direction == Direction::Export && !status.is_success() {
+            // A partner may refuse before it has read everything. Its reasons are worth more than the rest of the payload.
+            let mut summary = summary;
+            return Box::pin(self.partners_notice(story, answer, closing, summary.try_recv().ok())).await;
+        }
         let summary = summary.await.ok();
         if summary.as_ref().is_none_or(|summary| summary.ended != StreamEnded::Complete) {
             return Err(Refusal::new(if status.is_success() { "upload_broken" } else { "upstream_refused" }));
-        }
-        if arrival.direction == Direction::Export && !status.is_success() {
-            return Box::pin(self.partners_notice(story, answer, closing)).await;
         }
         if !status.is_success() {
             return Err(Refusal::new(if status.is_server_error() { "upstream_failed" } else { "upstream_refused" }));
@@ -340,18 +350,19 @@ impl Gateway {
         Ok(response)
     }
 
-    /// A partner's refusal goes to our application as it came.
+    /// A partner's refusal goes to our application as it came. `sent` is what had left for the partner by then.
     async fn partners_notice(
         &self,
         story: &Story,
         answer: Response<Incoming>,
         closing: &Arc<Closing>,
+        sent: Option<Summary>,
     ) -> Result<Response<Body>, Refusal> {
         let (head, body) = answer.into_parts();
         let body = Limited::new(Patient::new(body, self.idle), NOTICE_BYTES).collect().await;
         let body = body.map_err(|_| Refusal::new("upstream_broken"))?.to_bytes();
         tracing::info!(exchange = %story.exchange, status = head.status.as_u16(), "the partner refused");
-        closing.close(Ended::Refused, Some(head.status.as_u16()), Some("partner_refused"), None);
+        closing.close(Ended::Refused, Some(head.status.as_u16()), Some("partner_refused"), sent.as_ref());
         let mut response = Response::new(whole(body));
         *response.status_mut() = head.status;
         *response.headers_mut() = reply_headers(&head.headers, false);
@@ -377,6 +388,12 @@ impl Gateway {
         closing.close(Ended::Refused, status, Some(refusal.code()), None);
         refusal.answer(Some(story.exchange)).map(|body| body.map_err(|never| match never {}).boxed_unsync())
     }
+}
+
+/// Reads what is left of a payload that nobody wants, for a while.
+fn linger(body: Option<Incoming>) {
+    let Some(mut body) = body.filter(|body| !body.is_end_stream()) else { return };
+    tokio::spawn(tokio::time::timeout(LINGER, async move { while let Some(Ok(_)) = body.frame().await {} }));
 }
 
 /// A payload that failed at its head: its own fault, or that of its source, which `broken` names.

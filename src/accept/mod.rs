@@ -17,7 +17,7 @@ use rustls::pki_types::CertificateDer;
 
 pub use limits::Limits;
 pub use listener::{Drain, Listener};
-pub use target::{BadTarget, Target};
+pub use target::{BadTarget, PATH_BYTES, Target};
 
 use crate::types::Blame;
 

@@ -9,6 +9,9 @@ pub struct Target {
     query: Option<String>,
 }
 
+/// The longest path, in bytes: it stands in the record whole, and a record's entries have a limit.
+pub const PATH_BYTES: usize = 4096;
+
 /// Why a request target is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the path or query {0}")]
@@ -23,6 +26,9 @@ impl Target {
     pub fn parse(uri: &Uri) -> Result<Self, BadTarget> {
         let path = uri.path();
         let Some(segments) = path.strip_prefix('/') else { return Err(BadTarget("does not begin with a slash")) };
+        if path.len() > PATH_BYTES {
+            return Err(BadTarget("is longer than 4 KiB"));
+        }
         let last = segments.split('/').count();
         for (place, segment) in segments.split('/').enumerate() {
             // One empty segment at the very end is a trailing slash.

@@ -26,7 +26,7 @@ pub struct PartnerEntry {
     pub anchors: Vec<CertificateDer<'static>>,
     /// The keys that sign its passes.
     pub keys: JwkSet,
-    /// What we vetted, as the policy sees it: `party`, `country`, `type`, `membership`, `framework`, further facts.
+    /// What we vetted, as the policy sees it (beside `party`, which is always `id`): `country`, `type`, `membership`, `framework`, further facts.
     pub facts: Map<String, Value>,
     /// Whether it starts suspended.
     pub suspended: bool,
@@ -57,11 +57,11 @@ impl Partner {
         let keys = PassKeys::read(&entry.keys).map_err(configuration)?;
         Ok(Self {
             keys,
+            facts: Facts::about(&entry.id, entry.facts),
             id: entry.id,
             endpoint: entry.endpoint,
             names: entry.names,
             roots: Arc::new(roots),
-            facts: Facts::new(entry.facts),
             suspended: AtomicBool::new(entry.suspended),
         })
     }

@@ -75,6 +75,11 @@ pub enum ForwardError {
 }
 
 impl ForwardError {
+    /// Whether it was the payload that failed on its way, rather than the other side.
+    pub fn is_payloads(&self) -> bool {
+        matches!(self, Self::Broken { cause, .. } if cause.is_user())
+    }
+
     /// A stable code, also a metric label.
     pub fn code(&self) -> &'static str {
         match self {

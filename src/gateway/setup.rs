@@ -120,8 +120,8 @@ impl Gateway {
         });
         Ok(Arc::new(Self {
             passes: PassVerifier::new(setup.us.clone(), Arc::clone(&setup.clock)),
+            our_facts: Facts::about(&setup.us, setup.our_facts),
             us: setup.us,
-            our_facts: Facts::new(setup.our_facts),
             tls,
             admin_anchors: setup.admin_anchors,
             partners,

@@ -9,8 +9,8 @@ use hyper::body::Incoming;
 
 use super::journal::Story;
 use super::setup::OpenId;
-use super::{Arrival, Body, EXCHANGE, Gateway, Stopped, is_push, named, whole};
-use crate::accept::{AcceptError, Accepted, Connection, Handler, Target};
+use super::{Arrival, Body, EXCHANGE, Gateway, Stopped, is_push, linger, named, whole};
+use crate::accept::{AcceptError, Accepted, Connection, Handler, PATH_BYTES, Target};
 use crate::authenticate::{AuthenticateError, Certificate, Partner};
 use crate::decide::{Dataset, Direction};
 use crate::refusal::Refusal;
@@ -88,10 +88,12 @@ impl Handler for PartnerSide {
         let now = gateway.clock.now();
         let open = gateway.exchange_ids.take(head.headers.get(&EXCHANGE), now);
         let mut story = story(open, now, Direction::Export, &head);
-        let answer = match gateway.serve_partner(&mut story, &session, &head, body).await {
+        let mut body = Some(body);
+        let answer = match gateway.serve_partner(&mut story, &session, &head, &mut body).await {
             Ok(answer) => answer,
             Err(stopped) => gateway.refuse(&story, stopped).await,
         };
+        linger(body);
         named(answer, story.exchange)
     }
 }
@@ -114,10 +116,12 @@ impl Handler for LocalSide {
         let (head, body) = accepted.into_parts();
         let now = gateway.clock.now();
         let mut story = story(gateway.exchange_ids.take(None, now), now, Direction::Request, &head);
-        let answer = match gateway.serve_application(&mut story, &head, body).await {
+        let mut body = Some(body);
+        let answer = match gateway.serve_application(&mut story, &head, &mut body).await {
             Ok(answer) => answer,
             Err(stopped) => gateway.refuse(&story, stopped).await,
         };
+        linger(body);
         named(answer, story.exchange)
     }
 }
@@ -137,8 +141,17 @@ fn story(open: OpenId, at: Timestamp, direction: Direction, head: &http::request
         action: None,
         agreement: None,
         method: head.method.clone(),
-        path: Some(head.uri.path().to_owned()),
+        path: Some(recorded(head.uri.path())),
     }
+}
+
+/// A path as the record tells it: whole if it can be served at all, else its beginning and `...`.
+fn recorded(path: &str) -> String {
+    if path.len() <= PATH_BYTES {
+        return path.to_owned();
+    }
+    let cut = path.char_indices().map(|(at, _)| at).take_while(|at| *at <= PATH_BYTES).last();
+    format!("{}...", &path[..cut.unwrap_or_default()])
 }
 
 impl Gateway {
@@ -148,7 +161,7 @@ impl Gateway {
         story: &mut Story,
         session: &PartnerSession,
         head: &http::request::Parts,
-        body: Incoming,
+        body: &mut Option<Incoming>,
     ) -> Result<Response<Body>, Stopped> {
         let (certificate, partner) = session.0.as_ref().map_err(|error| Refusal::from(error.clone()))?;
         story.counterparty = Some(partner.id().clone());
@@ -205,7 +218,7 @@ impl Gateway {
         &self,
         story: &mut Story,
         head: &http::request::Parts,
-        body: Incoming,
+        body: &mut Option<Incoming>,
     ) -> Result<Response<Body>, Stopped> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refusal::new("overloaded"))?;
         let target = Target::parse(&head.uri)?;

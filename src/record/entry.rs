@@ -48,7 +48,7 @@ pub enum Verdict {
 pub enum Ended {
     /// Every byte went through.
     Complete,
-    /// Nothing of the dataset left.
+    /// Nothing of the dataset left, but for the `bytes_out` of a push that the other side refused.
     Refused,
     /// It broke off on the way; `bytes_out` had left by then.
     Broken,
@@ -97,7 +97,7 @@ pub struct Reason<'a> {
 pub struct RequestLine<'a> {
     /// Method.
     pub method: &'a str,
-    /// Path as the peer wrote it, without the query.
+    /// Path as the peer wrote it, without the query; of one too long to be served, its beginning and `...`.
     pub path: &'a str,
 }
 

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::PartyId;
+
 /// A JSON object of facts and its text, so that building a policy's input for a request costs a copy and no encoding.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Facts {
@@ -16,6 +18,12 @@ impl Facts {
         let json = value.to_string();
         let Value::Object(map) = value else { unreachable!("an object was made a line above") };
         Self { map, json }
+    }
+
+    /// The facts about a party. Its `party` is always its id, whatever the facts say.
+    pub fn about(party: &PartyId, mut map: Map<String, Value>) -> Self {
+        map.insert("party".to_owned(), party.as_str().into());
+        Self::new(map)
     }
 
     /// The facts by name.

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use regorus::utils::limits::ExecutionTimerConfig;
 
@@ -24,6 +24,7 @@ pub(super) trait Engine: Send {
 pub(super) struct Interpreter {
     engine: regorus::Engine,
     rule: String,
+    budget: Duration,
 }
 
 impl Interpreter {
@@ -40,38 +41,31 @@ impl Interpreter {
         let data = serde_json::to_string(bundle.data()).map_err(|error| DecideError::Bundle(error.to_string()))?;
         engine.add_data_json(&data).map_err(|error| DecideError::Bundle(format!("the bundle's data: {error}")))?;
         let rule = format!("data.{}", bundle.entrypoint().replace('/', "."));
-        Ok(Self { engine, rule })
+        Ok(Self { engine, rule, budget })
     }
 }
 
 impl Engine for Interpreter {
     fn evaluate(&mut self, input: &str) -> Result<String, DecideError> {
+        let started = Instant::now();
+        // The interpreter words an overrun like any other error, so the clock tells them apart.
+        let failed = |error: Box<dyn std::error::Error + Send + Sync>| match started.elapsed() >= self.budget {
+            true => DecideError::Overrun,
+            false => DecideError::Failed(error.to_string()),
+        };
         // A panic inside the interpreter is a failed evaluation; the engine that saw it is thrown away by the caller.
         catch_unwind(AssertUnwindSafe(|| {
-            self.engine.set_input_json(input).map_err(failed)?;
-            let value = self.engine.eval_rule(self.rule.clone()).map_err(failed)?;
+            self.engine.set_input_json(input).map_err(|error| failed(error.into()))?;
+            let value = self.engine.eval_rule(self.rule.clone()).map_err(|error| failed(error.into()))?;
             if value == regorus::Value::Undefined {
                 return Err(DecideError::Undefined);
             }
-            value.to_json_str().map_err(failed)
+            value.to_json_str().map_err(|error| failed(error.into()))
         }))
         .unwrap_or_else(|_| Err(DecideError::Failed("the policy engine crashed".to_owned())))
     }
 
     fn replicate(&self) -> Box<dyn Engine> {
-        Box::new(Self { engine: self.engine.clone(), rule: self.rule.clone() })
+        Box::new(Self { engine: self.engine.clone(), rule: self.rule.clone(), budget: self.budget })
     }
-}
-
-/// Sorts an engine's error into overrun and failure.
-fn failed(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> DecideError {
-    let error = error.into();
-    let mut source: Option<&(dyn std::error::Error + 'static)> = Some(&*error);
-    while let Some(cause) = source {
-        if let Some(regorus::LimitError::TimeLimitExceeded { .. }) = cause.downcast_ref() {
-            return DecideError::Overrun;
-        }
-        source = cause.source();
-    }
-    DecideError::Failed(error.to_string())
 }

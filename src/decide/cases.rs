@@ -6,9 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Bundle, DecideError, Decision, Effect, Policy, Verdict};
+use crate::types::Obligation;
 
 /// One worked case.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Case {
     /// Its id.
     pub id: String,
@@ -23,6 +25,7 @@ pub struct Case {
 
 /// What a case expects of the decision.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Expectation {
     decision: Verdict,
     /// The rules that deny, all of them.
@@ -37,6 +40,9 @@ pub struct Expectation {
     /// Obligations that must not be.
     #[serde(default)]
     obligations_exclude: BTreeSet<String>,
+    /// The obligations, all of them with all they say, in any order.
+    #[serde(default)]
+    obligations: Option<Vec<Obligation>>,
 }
 
 /// How a case went.
@@ -97,6 +103,14 @@ impl Expectation {
         }
         for action in self.obligations_exclude.iter().filter(|action| demanded.contains(action.as_str())) {
             differences.push(format!("the obligation {action} should not be there"));
+        }
+        if let Some(expected) = &self.obligations {
+            let found = decision.obligations();
+            let same = expected.len() == found.len() && expected.iter().all(|one| found.contains(one));
+            if !same {
+                let text = serde_json::to_string(found).unwrap_or_default();
+                differences.push(format!("other obligations than expected: {text}"));
+            }
         }
         differences
     }

@@ -6,6 +6,7 @@ pub mod certs;
 pub mod cli;
 pub mod config;
 mod demo;
+mod log_buffer;
 mod serve;
 mod state;
 

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
+use super::log_buffer::LogBuffer;
 use super::{certs, demo, serve};
 use crate::types::{Clock as _, PartyId, SystemClock, Timestamp};
 
@@ -87,7 +88,7 @@ struct DevOptions {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let command = CommandLine::parse().command;
-    log_to_stderr(&command);
+    let log = log_to_stderr(&command);
     let result = match command {
         Command::Demo(options) => demo::demo(&options),
         Command::Serve(file) => serve::serve(&file.config).map(|()| Verdict::Yes),
@@ -97,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Log(command) => logs::run(command),
         Command::DataService(options) => demo::data_service(&options).map(|()| Verdict::Yes),
     };
+    log.write_out();
     match result {
         Ok(Verdict::Yes) => ExitCode::SUCCESS,
         Ok(Verdict::No) => ExitCode::from(1),
@@ -125,15 +127,17 @@ fn dev(options: DevOptions) -> Result<Verdict> {
 
 /// Logs to stderr: `SEKISHO_LOG` takes a filter (default `info` for a gateway, `warn` for other commands), and
 /// `SEKISHO_LOG_FORMAT=json` one JSON object a line.
-fn log_to_stderr(command: &Command) {
+fn log_to_stderr(command: &Command) -> LogBuffer {
     let default = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
     let filter = tracing_subscriber::EnvFilter::try_from_env("SEKISHO_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let log = LogBuffer::start();
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal);
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).with_ansi(terminal);
     if std::env::var_os("SEKISHO_LOG_FORMAT").is_some_and(|format| format == "json") {
         builder.json().init();
     } else {
         builder.init();
     }
+    log
 }

@@ -70,6 +70,8 @@ pub struct Gateway {
     log: Log,
     pseudonyms: Option<Arc<PseudonymKeys>>,
     places: Arc<Semaphore>,
+    /// Turns to evaluate the policy.
+    evaluations: Arc<Semaphore>,
     exchange_ids: ExchangeIds,
     handshakes: HandshakeRecords,
     idle: Duration,
@@ -212,12 +214,18 @@ impl Gateway {
         let decision = match self.policy.recall(&digest) {
             Some(decision) => Ok(decision),
             None => {
+                // As many at once as there are cores: more would only take from each other's budget, and a request that
+                // is given up while it waits leaves nothing behind.
+                let turn = Arc::clone(&self.evaluations).acquire_owned().await;
                 let policy = Arc::clone(&self.policy);
-                tokio::task::spawn_blocking(move || policy.decide(&String::from_utf8_lossy(&input), digest))
-                    .await
-                    .unwrap_or_else(|error| {
-                        Err(crate::decide::DecideError::Failed(format!("the evaluation was lost: {error}")))
-                    })
+                tokio::task::spawn_blocking(move || {
+                    let _turn = turn;
+                    policy.decide(&String::from_utf8_lossy(&input), digest)
+                })
+                .await
+                .unwrap_or_else(|error| {
+                    Err(crate::decide::DecideError::Failed(format!("the evaluation was lost: {error}")))
+                })
             }
         };
         match Policy::rule(&question, digest, decision, &self.approvals, story.at) {

@@ -145,6 +145,10 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         "path_unknown" => (S::NOT_FOUND, "There is nothing at this path; data is at /data/{dataset}/{path}."),
         "dataset_unknown" => (S::NOT_FOUND, "There is no such dataset."),
         "party_unknown" => (S::NOT_FOUND, "There is no such partner, or it has no gateway."),
+        "host_not_local" => (
+            S::FORBIDDEN,
+            "Only applications of this machine are served here: say localhost as Host, without a page's Origin.",
+        ),
         "method_not_allowed" => (S::METHOD_NOT_ALLOWED, "The dataset is not offered for this method."),
         "purpose_missing" => {
             (S::BAD_REQUEST, "Say why: send Sekisho-Purpose with a term such as dpv:ScientificResearch.")

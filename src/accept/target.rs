@@ -21,8 +21,8 @@ impl Target {
     /// Takes the path and query of `uri`, unchanged or not at all.
     ///
     /// # Errors
-    /// [`BadTarget`] for anything that two programs might read differently: dot segments, empty segments, encoded
-    /// slashes, dots, backslashes and control characters, and characters outside RFC 3986.
+    /// [`BadTarget`] for anything that two programs might read differently: dot segments, empty segments, path
+    /// parameters, encoded slashes, dots, backslashes and control characters, and characters outside RFC 3986.
     pub fn parse(uri: &Uri) -> Result<Self, BadTarget> {
         let path = uri.path();
         let Some(segments) = path.strip_prefix('/') else { return Err(BadTarget("does not begin with a slash")) };
@@ -87,16 +87,18 @@ fn check(text: &str, query: bool) -> Result<(), BadTarget> {
                 match byte {
                     None => return Err(BadTarget("has a broken percent-encoding")),
                     Some(0..=0x1f | 0x7f) => return Err(BadTarget("has an encoded control character")),
-                    Some(b'/' | b'\\' | b'.' | b'%') if !query => {
-                        return Err(BadTarget("has an encoded slash, backslash, dot or percent sign"));
+                    Some(b'/' | b'\\' | b'.' | b'%' | b';') if !query => {
+                        return Err(BadTarget("has an encoded slash, backslash, dot, semicolon or percent sign"));
                     }
                     Some(_) => at += 3,
                 }
             }
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => at += 1,
-            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'='
-            | b':' | b'@' => at += 1,
-            b'/' | b'?' if query => at += 1,
+            b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\'' | b'(' | b')' | b'*' | b'+' | b',' | b'=' | b':'
+            | b'@' => at += 1,
+            b'/' | b'?' | b';' if query => at += 1,
+            // Some servers cut a segment at a semicolon and then find dots in what is left.
+            b';' => return Err(BadTarget("has a path parameter")),
             _ => return Err(BadTarget("has a character that must be percent-encoded")),
         }
     }
@@ -110,7 +112,7 @@ mod tests {
     #[test]
     fn only_plain_paths_pass() {
         let parse = |text: &str| text.parse::<Uri>().map(|uri| Target::parse(&uri));
-        for good in ["/data/x", "/data/x/", "/data/x/a%20b?c=d/e%2F", "https://host/data/x"] {
+        for good in ["/data/x", "/data/x/", "/data/x/a%20b?c=d/e%2F;f", "https://host/data/x"] {
             assert!(matches!(parse(good), Ok(Ok(_))), "{good} is refused");
         }
         for bad in [
@@ -126,6 +128,9 @@ mod tests {
             "*",
             "/data/x?%0d%0a",
             "/a|b",
+            "/a/..;/b",
+            "/a/..%3b/b",
+            "/a;b=c",
             "/a%252e",
         ] {
             assert!(!matches!(parse(bad), Ok(Ok(_))), "{bad} is taken");

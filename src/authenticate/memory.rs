@@ -9,10 +9,11 @@ use lru::LruCache;
 use super::{AuthenticateError, Requester};
 use crate::types::{Digest, PartyId, Timestamp};
 
-/// Verified passes kept: at about 600 bytes each, under 10 MiB. One evicted early is verified again.
+/// Verified passes kept: at about 600 bytes each, 3 KiB at most, that is 10 to 48 MiB. One evicted early is verified again.
 const VERIFIED: NonZeroUsize = NonZeroUsize::new(16_384).unwrap();
-/// Single-use passes kept until they expire; past this a further one is refused, never forgotten.
-const SHOWN: usize = 262_144;
+/// Single-use passes of one partner kept until they expire, a hundred a second for ten minutes; past this a further one
+/// is refused, never forgotten.
+const SHOWN: usize = 65_536;
 
 /// Passes that verified, by the digest of their text.
 #[derive(Debug)]
@@ -33,35 +34,28 @@ impl VerifiedPasses {
 }
 
 /// Single-use passes that were shown, by issuer and `jti`, with the time until which they could be shown again.
-#[derive(Debug)]
-pub(super) struct ShownPasses {
-    shown: Mutex<HashMap<(PartyId, String), Timestamp>>,
-    most: usize,
-}
+#[derive(Debug, Default)]
+pub(super) struct ShownPasses(Mutex<HashMap<PartyId, HashMap<String, Timestamp>>>);
 
 impl ShownPasses {
-    pub(super) fn new() -> Self {
-        Self { shown: Mutex::default(), most: SHOWN }
-    }
-
     /// Notes that a pass is shown now.
     ///
     /// # Errors
     /// [`AuthenticateError::PassUsed`] when it was shown before; [`AuthenticateError::PassMemoryFull`] when it could
     /// not be remembered.
     pub(super) fn show(&self, requester: &Requester, now: Timestamp) -> Result<(), AuthenticateError> {
-        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (requester.party().clone(), requester.jti().to_owned());
-        if shown.contains_key(&key) {
+        let mut shown = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_party = shown.entry(requester.party().clone()).or_default();
+        if of_party.contains_key(requester.jti()) {
             return Err(AuthenticateError::PassUsed);
         }
-        if shown.len() >= self.most {
-            shown.retain(|_, expires| *expires > now);
+        if of_party.len() >= SHOWN {
+            of_party.retain(|_, expires| *expires > now);
         }
-        if shown.len() >= self.most {
+        if of_party.len() >= SHOWN {
             return Err(AuthenticateError::PassMemoryFull);
         }
-        shown.insert(key, requester.expires());
+        of_party.insert(requester.jti().to_owned(), requester.expires());
         Ok(())
     }
 }

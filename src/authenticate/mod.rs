@@ -16,7 +16,7 @@ use std::sync::Arc;
 pub use certificate::Certificate;
 pub use mint::PassMinter;
 pub use partner::{Partner, PartnerEntry, Partners};
-pub use pass::{PASS_LIFETIME, PassVerifier, Requester};
+pub use pass::{PASS_LIFETIME, PERSON_ATTRIBUTES, PassVerifier, Requester};
 pub use tls::{Credentials, Tls};
 
 use crate::types::Blame;
@@ -52,6 +52,9 @@ pub enum AuthenticateError {
     /// No partner goes by a name in the certificate.
     #[error("no partner goes by a name in the certificate")]
     UnknownParty,
+    /// The certificate expired while its connection was open.
+    #[error("the certificate has expired")]
+    CertificateExpired,
     /// The partner is suspended.
     #[error("the partner is suspended")]
     Suspended,
@@ -103,6 +106,7 @@ impl AuthenticateError {
             Self::Configuration(_) => "credentials_unusable",
             Self::Certificate(_) => "certificate_invalid",
             Self::UnknownParty => "certificate_unknown_party",
+            Self::CertificateExpired => "certificate_expired",
             Self::Suspended => "partner_suspended",
             Self::PassMissing => "pass_missing",
             Self::PassMalformed(_) => "pass_malformed",

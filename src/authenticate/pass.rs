@@ -65,7 +65,7 @@ impl Requester {
     pub fn agreement(&self) -> Option<&str> {
         self.agreement.as_deref()
     }
-    /// Attributes that the asking party vouches for.
+    /// Attributes that the asking party vouches for, of those in [`PERSON_ATTRIBUTES`].
     pub fn person(&self) -> &Map<String, Value> {
         &self.person
     }
@@ -108,6 +108,20 @@ struct Claims {
 struct Confirmation {
     #[serde(rename = "x5t#S256")]
     certificate: String,
+}
+
+/// The attributes of a person that are believed when the person's own organisation vouches for them.
+pub const PERSON_ATTRIBUTES: [&str; 2] = ["clearance", "specific_category"];
+/// The longest of them, in bytes of JSON: a clearance with its dates takes a hundred.
+const ATTRIBUTE_BYTES: usize = 1024;
+
+/// What is kept of `person`: what may be believed, and no more than it may take.
+fn person(mut claimed: Map<String, Value>) -> Result<Map<String, Value>, AuthenticateError> {
+    claimed.retain(|name, _| PERSON_ATTRIBUTES.contains(&name.as_str()));
+    if claimed.values().any(|value| value.to_string().len() > ATTRIBUTE_BYTES) {
+        return Err(AuthenticateError::PassMalformed("has an attribute of the person that is longer than 1 KiB"));
+    }
+    Ok(claimed)
 }
 
 /// A partner's keys for passes, each with the one algorithm it is for.
@@ -153,7 +167,7 @@ impl PassVerifier {
     /// A verifier for passes to `audience`, which is us.
     pub fn new(audience: PartyId, clock: Arc<dyn Clock>) -> Self {
         let started = clock.now();
-        Self { audience, clock, started, verified: VerifiedPasses::new(), shown: ShownPasses::new() }
+        Self { audience, clock, started, verified: VerifiedPasses::new(), shown: ShownPasses::default() }
     }
 
     /// Verifies the pass in an `Authorization` header, shown by `partner` over a connection with `certificate`.
@@ -193,11 +207,16 @@ impl PassVerifier {
     /// # Errors
     /// [`AuthenticateError::PassUsed`], [`AuthenticateError::PassStale`] or [`AuthenticateError::PassMemoryFull`].
     pub fn use_once(&self, requester: &Requester) -> Result<(), AuthenticateError> {
-        // What was shown before a restart is not remembered, so nothing older than the start counts as new.
-        if requester.issued.seconds() < self.started.seconds() {
+        let now = self.clock.now();
+        // What was shown before a restart is not remembered, so nothing that may be older than the start counts as new:
+        // neither a pass of the start's own second nor one that claims to be from the future.
+        if requester.issued.seconds() <= self.started.seconds() {
             return Err(AuthenticateError::PassStale);
         }
-        self.shown.show(requester, self.clock.now())
+        if requester.issued > now {
+            return Err(AuthenticateError::PassNotYetValid);
+        }
+        self.shown.show(requester, now)
     }
 
     /// What must hold each time a pass is shown.
@@ -249,12 +268,16 @@ impl PassVerifier {
             jsonwebtoken::errors::ErrorKind::InvalidSignature => AuthenticateError::PassSignature,
             _ => PassMalformed("lacks a claim or has one of the wrong type (see the pass in the wire reference)"),
         })?;
-        self.take(claims.claims, digest)
+        self.take(claims.claims, digest, partner)
     }
 
-    fn take(&self, claims: Claims, pass: Digest) -> Result<Requester, AuthenticateError> {
+    fn take(&self, claims: Claims, pass: Digest, partner: &Partner) -> Result<Requester, AuthenticateError> {
         use AuthenticateError::PassMalformed;
         let party = claims.iss.parse::<PartyId>().map_err(|_| PassMalformed("has an iss that is not a party id"))?;
+        // Before the pass is remembered: what one partner's key signed must never be found under another's name.
+        if party != *partner.id() {
+            return Err(AuthenticateError::PassWrongIssuer);
+        }
         if claims.aud != self.audience.as_str() {
             return Err(AuthenticateError::PassWrongAudience);
         }
@@ -282,7 +305,7 @@ impl PassVerifier {
             purpose,
             action: claims.action.unwrap_or_else(|| "transfer".to_owned()),
             agreement: claims.agreement,
-            person: claims.person,
+            person: person(claims.person)?,
             jti: claims.jti,
             pass,
             certificate: Digest::from_bytes(certificate),

@@ -17,6 +17,8 @@ pub struct Approval {
     pub party: String,
     /// The dataset.
     pub dataset: String,
+    /// Which way data flows: `export`, `import` or `request`.
+    pub direction: String,
     /// The purpose.
     pub purpose: String,
     /// The action.
@@ -65,6 +67,7 @@ impl Approvals {
             .find(|approval| {
                 approval.party == question.counterparty.as_str()
                     && approval.dataset == question.dataset.id().as_str()
+                    && approval.direction == question.direction.as_str()
                     && approval.purpose == question.purpose.as_str()
                     && approval.action == question.action
                     && approval.expires > now.seconds()

@@ -1,14 +1,13 @@
 //! Everything a policy may see of a request, as the JSON input of the wire reference.
 
-use std::sync::Arc;
+use std::borrow::Cow;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value, json};
 
 use super::Agreement;
+use crate::authenticate::PERSON_ATTRIBUTES;
 use crate::types::{DatasetId, Digest, Facts, PartyId, Purpose, Tag, Timestamp};
-
-/// Attributes of a person that the asking party may vouch for in a pass. All others come from our own registry.
-const PERSON_FACTS: [&str; 2] = ["clearance", "specific_category"];
 
 /// Which way data flows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,8 +100,16 @@ impl Question<'_> {
     /// The input document and its digest. Members are in one order, so equal questions give equal bytes.
     pub fn input(&self) -> (Vec<u8>, Digest) {
         let (recipient, sender) = match self.direction {
-            Direction::Export => (self.counterparty_facts, None),
-            Direction::Import | Direction::Request => (self.our_facts, Some(self.counterparty_facts)),
+            Direction::Export => (
+                known(self.counterparty_facts, self.vouched(), self.agreement.map(|agreement| &agreement.recipient)),
+                None,
+            ),
+            // Whoever sends vouches for its own person, not for us; an agreement's facts are about the partner, too.
+            Direction::Import => (
+                known(self.our_facts, Vec::new(), self.agreement.map(|_| &*NOTHING)),
+                Some(known(self.counterparty_facts, self.vouched(), None)),
+            ),
+            Direction::Request => (Cow::Borrowed(self.our_facts), Some(Cow::Borrowed(self.counterparty_facts))),
         };
         let mut text = Vec::with_capacity(INPUT_BYTES);
         text.extend_from_slice(br#"{"action":"#);
@@ -120,10 +127,7 @@ impl Question<'_> {
         text.extend_from_slice(br#","purpose":"#);
         push_string(&mut text, self.purpose.as_str());
         text.extend_from_slice(br#","recipient":"#);
-        match self.known_beside(recipient) {
-            Some(facts) => text.extend_from_slice(facts.json().as_bytes()),
-            None => text.extend_from_slice(recipient.json().as_bytes()),
-        }
+        text.extend_from_slice(recipient.json().as_bytes());
         text.extend_from_slice(br#","request":{"method":"#);
         push_string(&mut text, self.method);
         text.extend_from_slice(br#","path":"#);
@@ -138,24 +142,35 @@ impl Question<'_> {
         (text, digest)
     }
 
-    /// The recipient with what the agreement and the pass add; `None` when they add nothing.
-    fn known_beside(&self, recipient: &Facts) -> Option<Facts> {
-        let vouched = PERSON_FACTS.iter().filter_map(|name| Some((*name, self.person?.get(*name)?)));
-        let mut vouched = vouched.peekable();
-        if vouched.peek().is_none() && self.agreement.is_none() {
-            return None;
-        }
-        let mut facts = recipient.map().clone();
-        for (name, fact) in vouched {
-            // What we vetted ourselves stands; a pass only adds.
-            facts.entry(name).or_insert_with(|| fact.clone());
-        }
-        if let Some(agreement) = self.agreement {
-            facts.extend(agreement.recipient.clone());
-            facts.insert("agreement".to_owned(), true.into());
-        }
-        Some(Facts::new(facts))
+    /// What the pass says of the person, of what may be believed of it.
+    fn vouched(&self) -> Vec<(&'static str, &Value)> {
+        let Some(person) = self.person.filter(|person| !person.is_empty()) else { return Vec::new() };
+        PERSON_ATTRIBUTES.iter().filter_map(|name| Some((*name, person.get(*name)?))).collect()
     }
+}
+
+/// An agreement that says nothing of a party but that it is there.
+static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+
+/// A party with what a pass and an agreement add.
+fn known<'a>(
+    party: &'a Facts,
+    vouched: Vec<(&'static str, &Value)>,
+    agreement: Option<&Map<String, Value>>,
+) -> Cow<'a, Facts> {
+    if vouched.is_empty() && agreement.is_none() {
+        return Cow::Borrowed(party);
+    }
+    let mut facts = party.map().clone();
+    for (name, fact) in vouched {
+        // What we vetted ourselves stands; a pass only adds.
+        facts.entry(name).or_insert_with(|| fact.clone());
+    }
+    if let Some(agreement) = agreement {
+        facts.extend(agreement.clone());
+        facts.insert("agreement".to_owned(), true.into());
+    }
+    Cow::Owned(Facts::new(facts))
 }
 
 /// Appends a JSON string.

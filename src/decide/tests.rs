@@ -191,6 +191,7 @@ fn an_approval_lifts_only_what_it_names_while_it_lasts() {
         id: "1".to_owned(),
         party: "wessex.example".to_owned(),
         dataset: "set".to_owned(),
+        direction: "export".to_owned(),
         purpose: "dpv:Marketing".to_owned(),
         action: "transfer".to_owned(),
         rules: vec!["R".to_owned()],
@@ -211,6 +212,7 @@ fn an_approval_lifts_only_what_it_names_while_it_lasts() {
     for wrong in [
         Approval { party: "other.example".to_owned(), ..approval.clone() },
         Approval { dataset: "other".to_owned(), ..approval.clone() },
+        Approval { direction: "import".to_owned(), ..approval.clone() },
         Approval { purpose: "dpv:PublicBenefit".to_owned(), ..approval.clone() },
         Approval { action: "train".to_owned(), ..approval.clone() },
         Approval { rules: vec!["Q".to_owned()], ..approval },

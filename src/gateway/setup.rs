@@ -135,6 +135,7 @@ impl Gateway {
             log: setup.log,
             pseudonyms: setup.pseudonyms.map(Arc::new),
             places: Arc::new(Semaphore::new(setup.exchanges)),
+            evaluations: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get))),
             exchange_ids: ExchangeIds::new(),
             handshakes: HandshakeRecords::new(),
             idle: setup.timeouts.idle,

@@ -1,9 +1,10 @@
 //! The two listeners that lead into the walk: partners on one side, our own applications on the other.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use hyper::body::Incoming;
 
@@ -170,6 +171,10 @@ impl Gateway {
         if partner.is_suspended() {
             return Err(AuthenticateError::Suspended.into());
         }
+        // The handshake saw to it once; a connection may outlive the certificate that opened it.
+        if story.at > certificate.validity().1 {
+            return Err(AuthenticateError::CertificateExpired.into());
+        }
         let authenticated = self.passes.verify(head.headers.get(header::AUTHORIZATION), partner, certificate)?;
         let requester = Arc::clone(authenticated.requester());
         story.purpose = Some(requester.purpose().clone());
@@ -221,6 +226,9 @@ impl Gateway {
         body: &mut Option<Incoming>,
     ) -> Result<Response<Body>, Stopped> {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refusal::new("overloaded"))?;
+        if !is_local(head) {
+            return Err(Refusal::new("host_not_local").into());
+        }
         let target = Target::parse(&head.uri)?;
         let mut segments = target.segments();
         let (Some("partners"), Some(party), Some("data"), Some(dataset)) =
@@ -281,6 +289,20 @@ impl Gateway {
         };
         self.cross(story, arrival, &head.headers, body, place).await
     }
+}
+
+/// Whether a request on the local listener comes from an application that means this machine. A web page can be made to
+/// reach a loopback address by a name of its own (DNS rebinding), and then its browser says so.
+fn is_local(head: &http::request::Parts) -> bool {
+    let mut hosts = head.headers.get_all(header::HOST).iter();
+    let (host, second) = (hosts.next(), hosts.next());
+    let authority = host.and_then(|host| host.to_str().ok()).and_then(|host| host.parse::<Authority>().ok());
+    let names_us = authority.is_some_and(|authority| {
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    });
+    let from_a_page = head.headers.contains_key(header::ORIGIN) || head.headers.contains_key("sec-fetch-site");
+    names_us && second.is_none() && !from_a_page
 }
 
 /// One `Sekisho-` header: absent, or one plain value.

@@ -20,10 +20,12 @@ use crate::authenticate::Certificate;
 use crate::decide::Approval;
 use crate::gateway::Gateway;
 use crate::record::Health;
-use crate::types::{ExchangeId, PartyId};
+use crate::types::{ExchangeId, PartyId, Timestamp};
 
 /// The largest request of an operator, in bytes.
 const REQUEST_BYTES: usize = 64 * 1024;
+/// The longest time that it may take to arrive.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
 /// The longest life of an approval.
 const APPROVAL_DAYS: u64 = 366;
 
@@ -40,6 +42,7 @@ enum Role {
 pub struct Person {
     name: String,
     role: Role,
+    expires: Timestamp,
 }
 
 /// The admin listener's side.
@@ -61,9 +64,15 @@ struct NewApproval {
     purpose: String,
     #[serde(default = "transfer")]
     action: String,
+    #[serde(default = "export")]
+    direction: String,
     rules: Vec<String>,
     reason: String,
     days: u64,
+}
+
+fn export() -> String {
+    "export".to_owned()
 }
 
 fn transfer() -> String {
@@ -82,6 +91,10 @@ impl AdminSide {
         head: &http::request::Parts,
         body: Incoming,
     ) -> Result<Value, Problem> {
+        if from_another_page(&head.headers) {
+            let why = "requests of other pages are not taken".to_owned();
+            return Err(Problem(StatusCode::FORBIDDEN, "cross_site", why));
+        }
         let path: Vec<&str> = head.uri.path().trim_matches('/').split('/').collect();
         let Some(person) = person else {
             return Err(Problem(
@@ -90,6 +103,10 @@ impl AdminSide {
                 format!("the certificate names no role; it needs spiffe://{}/operator/<name>", self.gateway.us()),
             ));
         };
+        if self.gateway.clock().now() > person.expires {
+            let why = "the certificate expired while its connection was open".to_owned();
+            return Err(Problem(StatusCode::FORBIDDEN, "certificate_expired", why));
+        }
         match (&head.method, path.as_slice()) {
             (&Method::GET, ["livez"]) => Ok(json!({ "live": true })),
             (&Method::GET, ["readyz"]) => self.ready(),
@@ -102,7 +119,8 @@ impl AdminSide {
                 })?;
                 let suspended = *verb == "suspend";
                 tracing::warn!(partner = %id, suspended, by = person.name, "suspension changed");
-                self.state.set_suspended(&id, suspended).map_err(|error| not_kept(&error))?;
+                let (state, party) = (Arc::clone(&self.state), id.clone());
+                kept(tokio::task::spawn_blocking(move || state.set_suspended(&party, suspended)).await)?;
                 Ok(json!({ "party": id, "suspended": suspended }))
             }
             (&Method::GET, ["api", "approvals"]) => Ok(json!({ "approvals": self.gateway.approvals().all() })),
@@ -149,8 +167,10 @@ impl AdminSide {
 
     async fn approve(&self, person: &Person, body: Incoming) -> Result<Value, Problem> {
         let invalid = |what: String| Problem(StatusCode::BAD_REQUEST, "approval_invalid", what);
-        let body = Limited::new(body, REQUEST_BYTES).collect().await;
-        let body = body.map_err(|_| invalid("the request is too large or broke off".to_owned()))?.to_bytes();
+        let body = tokio::time::timeout(REQUEST_TIME, Limited::new(body, REQUEST_BYTES).collect()).await;
+        let body = body.ok().and_then(Result::ok);
+        let body =
+            body.ok_or_else(|| invalid("the request is too large, too slow or broke off".to_owned()))?.to_bytes();
         let new: NewApproval = serde_json::from_slice(&body).map_err(|error| invalid(error.to_string()))?;
         if new.rules.is_empty() || new.reason.trim().is_empty() {
             return Err(invalid("name the rules that are lifted, and the reason".to_owned()));
@@ -165,13 +185,15 @@ impl AdminSide {
             dataset: new.dataset,
             purpose: new.purpose,
             action: new.action,
+            direction: new.direction,
             rules: new.rules,
             approver: person.name.clone(),
             reason: new.reason,
             expires: now.plus(Duration::from_secs(new.days * 86_400)).seconds(),
         };
         tracing::warn!(approval = approval.id, by = approval.approver, party = approval.party, "approved");
-        self.state.approve(approval.clone()).map_err(|error| not_kept(&error))?;
+        let (state, approved) = (Arc::clone(&self.state), approval.clone());
+        kept(tokio::task::spawn_blocking(move || state.approve(approved)).await)?;
         Ok(json!(approval))
     }
 }
@@ -194,7 +216,8 @@ impl Handler for AdminSide {
                 "regulator" => Role::Regulator,
                 _ => return None,
             };
-            (!person.is_empty()).then(|| Person { name: person.to_owned(), role })
+            let expires = certificate.validity().1;
+            (!person.is_empty()).then(|| Person { name: person.to_owned(), role, expires })
         })
     }
 
@@ -237,11 +260,24 @@ fn require(person: &Person, role: Role) -> Result<(), Problem> {
     Err(Problem(StatusCode::FORBIDDEN, "role_insufficient", format!("this takes the {role} role")))
 }
 
-fn not_kept(error: &anyhow::Error) -> Problem {
-    tracing::error!(error = format!("{error:#}"), "the state cannot be kept");
-    Problem(
+/// Whether a change of the state was made durable.
+fn kept(changed: Result<anyhow::Result<()>, tokio::task::JoinError>) -> Result<(), Problem> {
+    let error = match changed {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => format!("{error:#}"),
+        Err(error) => error.to_string(),
+    };
+    tracing::error!(error, "the state cannot be kept");
+    Err(Problem(
         StatusCode::SERVICE_UNAVAILABLE,
         "state_unavailable",
         "the change could not be made durable; see the gateway's own log".to_owned(),
-    )
+    ))
+}
+
+/// Whether a browser sent a request on behalf of a page that is not ours. A browser shows its certificate for whoever
+/// asks it to; what it says of the page cannot be forged from within one.
+fn from_another_page(headers: &http::HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
+    headers.contains_key(header::ORIGIN) || site.is_some_and(|site| site != b"none" && site != b"same-origin")
 }

@@ -1,6 +1,6 @@
 //! What operators and officers decided at run time, kept across restarts: suspensions and approvals.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -22,8 +22,9 @@ const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 struct Content {
     version: u32,
-    /// Partners whose suspension was changed at run time: `true` for suspended.
-    suspended: BTreeMap<String, bool>,
+    /// Partners that were suspended at run time. A suspension in the configuration stands beside it: to resume such a
+    /// partner for good, both have to go.
+    suspended: BTreeSet<String>,
     approvals: Vec<Approval>,
 }
 
@@ -57,13 +58,13 @@ impl State {
                 content
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                Content { version: VERSION, suspended: BTreeMap::new(), approvals: Vec::new() }
+                Content { version: VERSION, suspended: BTreeSet::new(), approvals: Vec::new() }
             }
             Err(error) => return Err(error).with_context(|| format!("reading {}", path.display())),
         };
-        for (id, suspended) in &content.suspended {
+        for id in &content.suspended {
             if let Some(partner) = id.parse().ok().and_then(|id: PartyId| gateway.partners().get(&id).cloned()) {
-                partner.set_suspended(*suspended);
+                partner.set_suspended(true);
             }
         }
         for approval in &content.approvals {
@@ -81,11 +82,18 @@ impl State {
         if suspended {
             partner.set_suspended(true);
         }
-        self.change(|content| {
-            content.suspended.insert(partner.id().to_string(), suspended);
-        })?;
-        partner.set_suspended(suspended);
-        Ok(())
+        let id = partner.id().to_string();
+        self.change(
+            |content| {
+                if suspended {
+                    content.suspended.insert(id)
+                } else {
+                    content.suspended.remove(&id)
+                };
+            },
+            // Under the same lock as the file, so that of two people who disagree the file's last word is the gateway's.
+            || partner.set_suspended(suspended),
+        )
     }
 
     /// Puts an approval on file.
@@ -93,13 +101,14 @@ impl State {
     /// # Errors
     /// When the state cannot be made durable; the approval then does not count.
     pub fn approve(&self, approval: Approval) -> Result<()> {
-        self.change(|content| content.approvals.push(approval.clone()))?;
-        self.gateway.approvals().add(approval);
-        Ok(())
+        self.change(
+            |content| content.approvals.push(approval.clone()),
+            || self.gateway.approvals().add(approval.clone()),
+        )
     }
 
-    /// Writes the changed content: temporary file, fsync, rename, fsync of the directory.
-    fn change(&self, change: impl FnOnce(&mut Content)) -> Result<()> {
+    /// Writes the changed content (temporary file, fsync, rename, fsync of the directory) and then lets it take effect.
+    fn change(&self, change: impl FnOnce(&mut Content), effect: impl FnOnce()) -> Result<()> {
         let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
         let mut changed = Content {
             version: content.version,
@@ -110,6 +119,7 @@ impl State {
         write(&self.path, &serde_json::to_vec_pretty(&changed)?)
             .with_context(|| format!("writing {}", self.path.display()))?;
         *content = changed;
+        effect();
         Ok(())
     }
 }

@@ -203,7 +203,10 @@ impl Scenes<'_> {
         }
 
         let once = "usgs-earthquakes-once";
-        let pass = sign(RHINE.id, self.stage.identity(&RHINE), &good)?;
+        // A pass that is shown once must be newer than the gateway, by the second.
+        tokio::time::sleep(Duration::from_secs(1).saturating_sub(self.stage.age())).await;
+        let fresh = Pass { issued: SystemClock.now(), ..good };
+        let pass = sign(RHINE.id, self.stage.identity(&RHINE), &fresh)?;
         for expected in [Expected::Permit(&[]), Expected::Refuse("pass_already_used", &[])] {
             let started = Instant::now();
             let reply = self.with_pass(&RHINE, once, &pass).await?;

@@ -32,6 +32,8 @@ pub(super) struct Stage {
     identities: HashMap<&'static str, Identity>,
     addresses: HashMap<&'static str, Addresses>,
     processes: Vec<Process>,
+    /// When the youngest process was listening.
+    set: Instant,
 }
 
 /// A child of ours; it ends with us.
@@ -69,8 +71,14 @@ impl Stage {
         if directory.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
             bail!("{} is not empty; give the demo a directory of its own", directory.display());
         }
-        let mut stage =
-            Self { directory, temporary, identities: HashMap::new(), addresses: HashMap::new(), processes: Vec::new() };
+        let mut stage = Self {
+            directory,
+            temporary,
+            identities: HashMap::new(),
+            addresses: HashMap::new(),
+            processes: Vec::new(),
+            set: Instant::now(),
+        };
         let from = SystemClock.now().millis().saturating_sub(BACKDATED.as_secs() * 1000);
         for party in CAST {
             let id: PartyId = party.id.parse()?;
@@ -99,7 +107,13 @@ impl Stage {
             let arguments = stage.serve_arguments(party);
             stage.start(format!("gateway of {}", party.id), Some(party.id), &arguments, &[partner, local, admin])?;
         }
+        stage.set = Instant::now();
         Ok(stage)
+    }
+
+    /// How long everything has been listening.
+    pub(super) fn age(&self) -> Duration {
+        self.set.elapsed()
     }
 
     /// Where everything lies.

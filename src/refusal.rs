@@ -141,7 +141,9 @@ const OUR_FAULT: &str = "The gateway could not serve this.";
 fn explain(code: &str) -> (StatusCode, &'static str) {
     use StatusCode as S;
     match code {
-        "target_invalid" => (S::BAD_REQUEST, "The path or query can be read in more than one way and is not taken."),
+        "target_invalid" => {
+            (S::BAD_REQUEST, "The path or query can be read in more than one way, or is too long; it is not taken.")
+        }
         "path_unknown" => (S::NOT_FOUND, "There is nothing at this path; data is at /data/{dataset}/{path}."),
         "dataset_unknown" => (S::NOT_FOUND, "There is no such dataset."),
         "party_unknown" => (S::NOT_FOUND, "There is no such partner, or it has no gateway."),

@@ -49,6 +49,9 @@ pub enum AuthenticateError {
     /// The certificate cannot be read, or lacks what a gateway's certificate must have.
     #[error("the certificate {0}")]
     Certificate(&'static str),
+    /// The certificate was good when the connection was made, and is not any more.
+    #[error("the certificate has expired")]
+    CertificateExpired,
     /// No partner goes by a name in the certificate.
     #[error("no partner goes by a name in the certificate")]
     UnknownParty,
@@ -105,6 +108,7 @@ impl AuthenticateError {
         match self {
             Self::Configuration(_) => "credentials_unusable",
             Self::Certificate(_) => "certificate_invalid",
+            Self::CertificateExpired => "certificate_expired",
             Self::UnknownParty => "certificate_unknown_party",
             Self::CertificateExpired => "certificate_expired",
             Self::Suspended => "partner_suspended",

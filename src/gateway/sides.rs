@@ -168,6 +168,10 @@ impl Gateway {
         story.counterparty = Some(partner.id().clone());
         story.certificate = Some(certificate.digest());
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refusal::new("overloaded"))?;
+        // The handshake looked at the dates, and a connection may last.
+        if story.at > certificate.validity().1 {
+            return Err(AuthenticateError::CertificateExpired.into());
+        }
         if partner.is_suspended() {
             return Err(AuthenticateError::Suspended.into());
         }

@@ -142,3 +142,22 @@ async fn a_head_request_gets_no_payload_and_a_record() {
         assert_eq!(told.outcome["bytes_out"], 0);
     }
 }
+
+#[tokio::test]
+async fn an_open_connection_does_not_outlive_its_certificate() {
+    let world = World::open().await;
+    world.kansai.upstream.offer("/usgs-earthquakes/all.geojson", "application/json", "{}");
+    let wessex = world.peer("wessex.example");
+    let mut connection = wessex.connect().await.unwrap();
+    let first = connection.send(get(PATH, &wessex.pass("dfft:DisasterResponse").sign())).await.unwrap();
+    assert_eq!(first.status, 200);
+    // Certificates of this world are good for 90 days, less the hour that they were dated back.
+    world.clock.advance(std::time::Duration::from_secs(90 * 86_400));
+    let late = connection.send(get(PATH, &wessex.pass("dfft:DisasterResponse").sign())).await.unwrap();
+    assert_eq!((late.code().as_str(), late.status.as_u16()), ("certificate_expired", 403));
+    assert_eq!(world.kansai.upstream.seen().len(), 1);
+    let books = world.close().await;
+    let told = books.kansai.of(&late);
+    told.check_refused("refused", "certificate_expired", 403);
+    assert_eq!(told.decision["consumer"], "wessex.example");
+}

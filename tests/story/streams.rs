@@ -69,7 +69,6 @@ async fn a_reader_that_stops_stops_the_source() {
     }
     // What the operating system holds in its socket buffers on the way is not ours to bound.
     assert!(before < 24 * MIB, "the source had sent {before} bytes to a reader of {read}");
-    eprintln!("stalled at {before} of {TOTAL}");
     while let Some(frame) = soon("the rest", answer.body_mut().frame()).await {
         let data = frame.unwrap().into_data().unwrap();
         digest.update(&data);

@@ -55,9 +55,6 @@ pub enum AuthenticateError {
     /// No partner goes by a name in the certificate.
     #[error("no partner goes by a name in the certificate")]
     UnknownParty,
-    /// The certificate expired while its connection was open.
-    #[error("the certificate has expired")]
-    CertificateExpired,
     /// The partner is suspended.
     #[error("the partner is suspended")]
     Suspended,
@@ -110,7 +107,6 @@ impl AuthenticateError {
             Self::Certificate(_) => "certificate_invalid",
             Self::CertificateExpired => "certificate_expired",
             Self::UnknownParty => "certificate_unknown_party",
-            Self::CertificateExpired => "certificate_expired",
             Self::Suspended => "partner_suspended",
             Self::PassMissing => "pass_missing",
             Self::PassMalformed(_) => "pass_malformed",

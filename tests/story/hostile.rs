@@ -1,7 +1,7 @@
 //! What a partner with a right certificate and a right pass may try: the log must verify all the same.
 
 use bytes::Bytes;
-use http::Method;
+use http::{Method, StatusCode};
 
 use crate::world::{World, get, whole};
 
@@ -160,4 +160,34 @@ async fn an_open_connection_does_not_outlive_its_certificate() {
     let told = books.kansai.of(&late);
     told.check_refused("refused", "certificate_expired", 403);
     assert_eq!(told.decision["consumer"], "wessex.example");
+}
+
+#[tokio::test]
+async fn a_web_page_drives_neither_listener() {
+    let world = World::open().await;
+    let path = "/partners/kansai.example/data/usgs-earthquakes/all.geojson";
+    let ask = |name: &'static str, value: &'static str| {
+        let request = http::Request::builder().uri(path).header("sekisho-purpose", "dfft:DisasterResponse");
+        request.header(name, value).body(whole("")).unwrap()
+    };
+    let mut refused = Vec::new();
+    // A name that was made to point here, and what a browser adds on behalf of a page.
+    for (name, value) in
+        [("host", "evil.example:8080"), ("origin", "https://evil.example"), ("sec-fetch-site", "cross-site")]
+    {
+        let reply = world.wessex.application(ask(name, value)).await;
+        assert_eq!(reply.code(), "host_not_local", "{name}: {value}");
+        refused.push(reply);
+    }
+    for host in ["localhost", "localhost:8080", "127.0.0.1:8080", "[::1]:8080"] {
+        assert_ne!(world.wessex.application(ask("host", host)).await.status, StatusCode::FORBIDDEN, "{host}");
+    }
+    let operator = world.admin(&world.identity("kansai.example").operator);
+    let suspend = http::Request::builder().method(Method::POST).uri("/api/partners/wessex.example/suspend");
+    let reply = operator.send(suspend.header("origin", "https://evil.example").body(whole("")).unwrap()).await.unwrap();
+    assert_eq!(reply.code(), "cross_site");
+    let books = world.close().await;
+    for reply in refused {
+        books.wessex.of(&reply).check_refused("refused", "host_not_local", 403);
+    }
 }

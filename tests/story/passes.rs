@@ -149,6 +149,14 @@ async fn a_single_use_pass_counts_once() {
     let world = World::open().await;
     world.kansai.upstream.offer("/once-only/a.json", "application/json", "{}");
     let wessex = world.peer("wessex.example");
+    // A pass of the second in which the gateway started may have been shown to the one before it.
+    let first_second = wessex.get("/data/once-only/a.json", &wessex.pass("dfft:DisasterResponse").sign()).await;
+    assert_eq!(first_second.code(), "pass_stale");
+    world.clock.advance(Duration::from_secs(2));
+    // One that claims to be from the future could be newer than the next start.
+    let future = wessex.pass("dfft:DisasterResponse").claim("iat", 1_795_251_610_u64).claim("nbf", 1_795_251_600_u64);
+    let future = wessex.get("/data/once-only/a.json", &future.sign()).await;
+    assert_eq!(future.code(), "pass_not_yet_valid");
     let pass = wessex.pass("dfft:DisasterResponse");
     let once = wessex.get("/data/once-only/a.json", &pass.sign()).await;
     assert_eq!(once.status, 200);
@@ -170,4 +178,32 @@ async fn a_single_use_pass_counts_once() {
     books.kansai.of(&twice).check_refused("refused", "pass_already_used", 401);
     books.kansai.of(&again).check_refused("refused", "pass_already_used", 401);
     books.kansai.of(&stale).check_refused("refused", "pass_stale", 401);
+}
+
+#[tokio::test]
+async fn a_key_of_one_partner_never_speaks_for_another() {
+    let world = World::open().await;
+    let (wessex, rhein) = (world.peer("wessex.example"), world.peer("rhein.example"));
+    // Wessex signs with its own key, under its own kid, in Rhein's name and bound to Rhein's certificate, and shows it
+    // first, so that it might be remembered.
+    let forged = wessex.pass("dfft:DisasterResponse").claim("iss", "rhein.example");
+    let forged = forged.bound_to(&world.identity("rhein.example").gateway).sign();
+    let shown = wessex.get(PATH, &forged).await;
+    assert_eq!(shown.code(), "pass_wrong_issuer");
+    // Whoever holds Rhein's certificate still lacks Rhein's key.
+    let used = rhein.get(PATH, &forged).await;
+    assert_eq!(used.code(), "pass_unknown_key");
+    assert!(world.kansai.upstream.seen().is_empty());
+    let books = world.close().await;
+    books.kansai.of(&used).check_refused("refused", "pass_unknown_key", 401);
+}
+
+#[tokio::test]
+async fn what_a_pass_says_of_a_person_is_bounded() {
+    let world = World::open().await;
+    let wessex = world.peer("wessex.example");
+    let long = json!({ "clearance": { "note": "n".repeat(1100) } });
+    let pass = wessex.pass("dfft:DisasterResponse").claim("person", long).sign();
+    assert_eq!(wessex.get(PATH, &pass).await.code(), "pass_malformed");
+    world.close().await;
 }

@@ -1,22 +1,29 @@
 //! Frames of the write-ahead log: one writer of them and one reader, for recovery, reading and verifying alike.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read, Seek, SeekFrom};
 
+use super::ahead::written;
 use super::entry::MAX_ENTRY;
+use super::queue::BATCH_ENTRIES;
 
 /// The first bytes of the file: name and version.
 pub(super) const FILE_HEADER: [u8; 16] = *b"sekisho-wal\n\0\0\0\x01";
 /// Bytes of a frame before its data.
 pub(super) const FRAME_HEADER: usize = 16;
 
+/// Bytes of the largest frame.
+const LARGEST: u64 = (FRAME_HEADER + MAX_ENTRY) as u64;
+
 /// Large enough that reading is not bound by system calls.
 const READ_BUFFER: usize = 256 * 1024;
 
 /// Appends the frame of one entry to `out`. The data must have 1 to [`MAX_ENTRY`] bytes, as every sealed entry has.
-pub(super) fn encode(out: &mut Vec<u8>, index: u64, data: &[u8]) {
-    let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+/// `place` counts the entries before it in its batch.
+pub(super) fn encode(out: &mut Vec<u8>, place: u16, index: u64, data: &[u8]) {
+    let length = u16::try_from(data.len()).unwrap_or(u16::MAX);
     let mut head = [0u8; FRAME_HEADER];
-    head[..4].copy_from_slice(&length.to_be_bytes());
+    head[..2].copy_from_slice(&place.to_be_bytes());
+    head[2..4].copy_from_slice(&length.to_be_bytes());
     head[4..12].copy_from_slice(&index.to_be_bytes());
     let sum = checksum(&head, data);
     head[12..].copy_from_slice(&sum.to_be_bytes());
@@ -42,9 +49,10 @@ pub(super) struct Frame<'a> {
 pub(super) enum Fault {
     /// The file does not start as a log of this version does.
     Header,
-    /// The file ends inside the frame that starts at this offset.
+    /// What is written ends inside the frame that starts at this offset.
     Unfinished(u64),
-    /// The frame that starts at this offset has an impossible length or a wrong checksum.
+    /// The frame that starts at this offset has an impossible header or a wrong checksum, or there is none and
+    /// something other than zeros follows.
     Bad(u64),
     /// Reading failed.
     Io(io::Error),
@@ -57,7 +65,22 @@ pub(super) struct Frames<R> {
     offset: u64,
 }
 
-impl<R: Read> Frames<R> {
+/// What stands at an offset.
+enum Found {
+    /// A whole frame with this index; its data has been read.
+    Frame(u64),
+    /// Zeros to the end of the file, or nothing.
+    End,
+    /// Anything else.
+    Loose {
+        /// What is written ends inside the frame.
+        unfinished: bool,
+        /// Where what is written ends, as far as it matters: zeros follow, or it is further than any frame here goes.
+        written: u64,
+    },
+}
+
+impl<R: Read + Seek> Frames<R> {
     /// Starts at the beginning of a log file.
     pub(super) fn open(source: R) -> Result<Self, Fault> {
         let mut source = BufReader::with_capacity(READ_BUFFER, source);
@@ -73,39 +96,100 @@ impl<R: Read> Frames<R> {
         self.offset
     }
 
-    /// The next frame; `None` at a clean end.
+    /// The next frame; `None` at a clean end: nothing but zeros follows. Not to be called again after that.
+    ///
+    /// The log may be in use: what was read is then a mixture of what stood there before and after a write, with the
+    /// later bytes of a batch and not yet the earlier ones. A writer writes from front to back, so whatever stood
+    /// before a byte that was seen is there when it is read again. What remains after that is no mixture.
     pub(super) fn next(&mut self) -> Result<Option<Frame<'_>>, Fault> {
+        let start = self.offset;
+        let mut seen = start;
+        loop {
+            match self.look()? {
+                Found::Frame(index) => {
+                    self.offset += (FRAME_HEADER + self.data.len()) as u64;
+                    return Ok(Some(Frame { index, data: &self.data }));
+                }
+                Found::End => return Ok(None),
+                Found::Loose { unfinished, written } if written <= seen || seen - start >= LARGEST => {
+                    return Err(if unfinished { Fault::Unfinished(start) } else { Fault::Bad(start) });
+                }
+                Found::Loose { written, .. } => {
+                    seen = written;
+                    self.source.seek(SeekFrom::Start(start)).map_err(Fault::Io)?;
+                }
+            }
+        }
+    }
+
+    fn look(&mut self) -> Result<Found, Fault> {
         let mut head = [0u8; FRAME_HEADER];
-        match read_up_to(&mut self.source, &mut head)? {
-            0 => return Ok(None),
-            FRAME_HEADER => {}
-            _ => return Err(Fault::Unfinished(self.offset)),
-        }
-        let Some(length) = data_length(&head) else { return Err(Fault::Bad(self.offset)) };
+        let mut read = read_up_to(&mut self.source, &mut head)?;
+        let length = data_length(&head).filter(|_| read == FRAME_HEADER).unwrap_or(0);
         self.data.resize(length, 0);
-        if read_up_to(&mut self.source, &mut self.data)? != length {
-            return Err(Fault::Unfinished(self.offset));
+        let data = read_up_to(&mut self.source, &mut self.data)?;
+        if length > 0
+            && data == length
+            && let Some(index) = checked_index(&head, &self.data)
+        {
+            return Ok(Found::Frame(index));
         }
-        let Some(index) = checked_index(&head, &self.data) else { return Err(Fault::Bad(self.offset)) };
-        self.offset += (FRAME_HEADER + length) as u64;
-        Ok(Some(Frame { index, data: &self.data }))
+        read += data;
+        let mut end = match written(&self.data[..data]) {
+            0 => written(&head),
+            count => FRAME_HEADER + count,
+        } as u64;
+        let mut place = read as u64;
+        while end < LARGEST {
+            let bytes = match self.source.fill_buf() {
+                Ok([]) => break,
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Fault::Io(error)),
+            };
+            let (length, count) = (bytes.len(), written(bytes) as u64);
+            end = if count > 0 { place + count } else { end };
+            place += length as u64;
+            self.source.consume(length);
+        }
+        // An entry is text, so no frame ends with a zero: where the zeros start, what is written ends.
+        let unfinished = end < (FRAME_HEADER + length) as u64;
+        Ok(if end == 0 { Found::End } else { Found::Loose { unfinished, written: self.offset + end } })
     }
 }
 
-/// Whether a whole frame starts anywhere in `bytes` whose index is `least` or more: proof that what stands before it
-/// is damage, and not the end of an interrupted write.
-pub(super) fn holds_frame(bytes: &[u8], least: u64) -> bool {
-    (0..bytes.len()).any(|start| {
-        let rest = &bytes[start..];
-        let Some((head, rest)) = rest.split_first_chunk::<FRAME_HEADER>() else { return false };
-        let Some(data) = data_length(head).and_then(|length| rest.get(..length)) else { return false };
-        checked_index(head, data).is_some_and(|index| index >= least)
+/// A whole frame that was found among other bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stray {
+    /// Where it starts in these bytes.
+    pub(super) start: usize,
+    /// The index it claims.
+    pub(super) index: u64,
+    /// The index of the first entry in its batch: everything before that was durable before this frame was written.
+    pub(super) batch: u64,
+}
+
+/// Every whole frame with this index or a later one that starts anywhere in `bytes`, whatever surrounds it.
+pub(super) fn strays(bytes: &[u8], least: u64) -> impl Iterator<Item = Stray> {
+    (0..bytes.len()).filter_map(move |start| {
+        let (head, rest) = bytes[start..].split_first_chunk::<FRAME_HEADER>()?;
+        // What costs little comes first: hardly anything but a frame gets as far as its checksum.
+        let data = rest.get(..data_length(head)?)?;
+        let [place @ .., _, _, i0, i1, i2, i3, i4, i5, i6, i7, _, _, _, _] = *head;
+        let index = u64::from_be_bytes([i0, i1, i2, i3, i4, i5, i6, i7]);
+        if index < least {
+            return None;
+        }
+        checked_index(head, data)?;
+        Some(Stray { start, index, batch: index.saturating_sub(u16::from_be_bytes(place).into()) })
     })
 }
 
+/// `None` when it is zero, or the place is none that a batch has: then it is no frame's.
 fn data_length(head: &[u8; FRAME_HEADER]) -> Option<usize> {
-    let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]) as usize;
-    (1..=MAX_ENTRY).contains(&length).then_some(length)
+    let [place @ .., l0, l1, _, _, _, _, _, _, _, _, _, _, _, _] = *head;
+    let length = usize::from(u16::from_be_bytes([l0, l1]));
+    (length > 0 && usize::from(u16::from_be_bytes(place)) < BATCH_ENTRIES).then_some(length)
 }
 
 fn checked_index(head: &[u8; FRAME_HEADER], data: &[u8]) -> Option<u64> {

@@ -28,8 +28,8 @@ impl Ledger {
     /// Writes one batch and makes it durable: one write, one sync.
     pub(super) fn write<'a>(&mut self, entries: impl Iterator<Item = &'a [u8]>) -> Result<(), RecordError> {
         self.frames.clear();
-        for (index, entry) in (self.next_index()..).zip(entries) {
-            frame::encode(&mut self.frames, index, entry);
+        for (place, (index, entry)) in (0..).zip((self.next_index()..).zip(entries)) {
+            frame::encode(&mut self.frames, place, index, entry);
         }
         self.storage.append(&self.frames).map_err(|error| unavailable("a write failed", &error))?;
         self.storage.sync().map_err(|error| unavailable("a sync failed", &error))
@@ -56,6 +56,14 @@ impl Ledger {
             .map_err(|error| unavailable("a checkpoint could not be published", &error))?;
         self.checkpointed = checkpoint.size;
         Ok(())
+    }
+
+    /// Leaves the log as it should lie: under a checkpoint that covers it, and in no more space than it needs.
+    pub(super) fn close(&mut self) -> Result<(), RecordError> {
+        if self.has_grown() {
+            self.checkpoint()?;
+        }
+        self.storage.close().map_err(|error| unavailable("the log could not be cut to its length", &error))
     }
 }
 

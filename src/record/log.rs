@@ -126,8 +126,8 @@ impl Log {
             return Err(RecordError::Origin(origin));
         }
         let directory = Directory::open(&path)?;
-        let Recovered { tree, checkpointed, open, wal } = recover(&directory, &origin, &signer)?;
-        let storage = wrap(Disk::new(directory, wal));
+        let Recovered { tree, checkpointed, open, wal, end } = recover(&directory, &origin, &signer)?;
+        let storage = wrap(Disk::new(directory, wal, end));
         let mut ledger =
             Ledger { storage, signer: signer.clone(), origin: origin.clone(), tree, checkpointed, frames: Vec::new() };
         for exchanges in open.chunks(CLOSED_AT_ONCE) {

@@ -16,14 +16,20 @@
 //! # The bytes of `wal`
 //!
 //! Integers are big-endian. The file starts with 16 bytes: the text `sekisho-wal`, a line feed, and the format's
-//! version as a u32 (1). Frames follow without a gap:
+//! version as a u32 (1). Frames follow without a gap, and after the last one zeros to the end of the file, or nothing:
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 4 | `length` of the data, 1 to 65,535 |
+//! | 2 | `place` of the entry in its batch, 0 to 1,023 |
+//! | 2 | `length` of the data, 1 to 65,535 |
 //! | 8 | `index` of the entry: 0, 1, 2, ... |
 //! | 4 | `crc32c` (Castagnoli) of the 12 bytes before it and of the data |
 //! | `length` | `data`: the entry, a compact JWS |
+//!
+//! No frame ends with a zero byte, since an entry is text: what is written ends with the last byte that is not zero.
+//! The zeros are space that the writer keeps ready, since overwriting is made durable at a fraction of what growing
+//! costs. A log that was closed has none. A batch was written after everything before it was durable: the places tell
+//! where it starts, and so tell damage from a batch that a crash tore.
 //!
 //! The checksum finds accidents; the signatures and the tree find intent. The tree is that of RFC 6962, section 2.1,
 //! with the data of each frame as a leaf.
@@ -31,12 +37,18 @@
 //! # What holds
 //!
 //! - An index is given out only after the entry, and every entry before it, was written and synced.
-//! - At most one batch is ever unsynced, so a torn tail is never longer than a batch; anything else is damage, and
-//!   the log refuses to open.
+//! - At most one batch is ever unsynced, so a crash harms only the last one, of which nobody was told that it stands.
+//!   It may harm that one anywhere, since a disk takes sectors in any order: whole frames may follow a torn one. From
+//!   the torn one on the batch is cut off. Anything that no crash explains is damage, and the log refuses to open: a
+//!   torn frame that the checkpoint covers, or before a later batch, or before whole frames without a sector missing
+//!   in between, or something further away than a batch reaches.
+//! - What destroys the last batch as a crash would, after it was acknowledged and before a checkpoint covered it, is
+//!   cut off like a crash's harm: no log can tell the two apart by itself. The checkpoint is at most a second behind.
 //! - A write or sync that fails ends the writer. Nothing is tried again: after a failed sync the kernel may have
 //!   dropped the pages and would report success for bytes that are nowhere.
 //! - A checkpoint is signed only over entries that are durable.
 
+mod ahead;
 mod entry;
 mod error;
 mod frame;
@@ -51,6 +63,7 @@ mod recover;
 mod show;
 mod signer;
 mod store;
+mod tail;
 pub mod verify;
 mod writer;
 

@@ -14,7 +14,7 @@ use super::signer::Sealed;
 /// takes at least one, so this bounds their number too. It holds several of the largest batches.
 const ROOM: u32 = 4096;
 /// Most entries of one batch.
-const BATCH_ENTRIES: usize = 1024;
+pub(super) const BATCH_ENTRIES: usize = 1024;
 /// A batch takes no further entry once it has this many bytes: about what a disk takes in one go without slowing down
 /// those who wait.
 const BATCH_BYTES: usize = 1024 * 1024;

@@ -25,7 +25,7 @@ pub struct ReadEntry {
 }
 
 /// The entries of a log, oldest first. Ends at the first entry that cannot be read, after saying why; an unfinished
-/// frame at the end of the file is not an entry yet, and ends it quietly. Takes no lock: the log may be in use.
+/// frame at the end of what is written is not an entry yet, and ends it quietly. Takes no lock: the log may be in use.
 pub struct Entries {
     frames: Option<Frames<File>>,
     path: PathBuf,

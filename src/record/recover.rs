@@ -6,13 +6,14 @@ use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 
 use super::entry::{Outline, Step};
 use super::error::RecordError;
-use super::frame::{self, FILE_HEADER, Fault, Frames};
+use super::frame::{FILE_HEADER, Fault, Frames};
 use super::jws::{self, Compact};
 use super::merkle::{Frontier, leaf_hash};
 use super::note::{Checkpoint, Note};
 use super::queue::BATCH_LIMIT;
 use super::signer::Signer;
 use super::store::{CHECKPOINT, Directory, KEY, WAL};
+use super::tail::Tail;
 use crate::types::ExchangeId;
 
 /// A log that was found sound.
@@ -22,8 +23,10 @@ pub(super) struct Recovered {
     pub(super) checkpointed: u64,
     /// Permitted exchanges without an outcome, oldest first.
     pub(super) open: Vec<ExchangeId>,
-    /// The log file, with its cursor at the end.
+    /// The log file.
     pub(super) wal: File,
+    /// Where it ends, in bytes: with its last frame.
+    pub(super) end: u64,
 }
 
 /// Checks the log in `directory` and makes it ready for writing; an empty directory becomes an empty log.
@@ -55,7 +58,7 @@ pub(super) fn recover(directory: &Directory, origin: &str, signer: &Signer) -> R
     let mut open: Vec<_> = scan.open.into_iter().collect();
     open.sort_by_key(|(_, index)| *index);
     let open = open.into_iter().map(|(exchange, _)| exchange).collect();
-    Ok(Recovered { tree: scan.tree, checkpointed: checkpoint.size, open, wal })
+    Ok(Recovered { tree: scan.tree, checkpointed: checkpoint.size, open, wal, end })
 }
 
 /// Makes an empty log. The order matters: with a checkpoint on disk the file's header is known to be.
@@ -140,8 +143,12 @@ impl Scan {
         let end = frames.offset();
         drop(frames);
         let size = self.tree.size();
-        if torn == Some("bad") || size >= checkpoint.size {
-            self.judge_tail(wal, end, checkpoint).map_err(RecordError::io(&path))??;
+        if torn == Some("bad") || torn.is_some() && size >= checkpoint.size {
+            let tail = Tail::read(wal, end).map_err(RecordError::io(&path))?;
+            if size < checkpoint.size || !tail.is_torn(size) {
+                let what = format!("entry {size}, at byte {end}, is damaged, and no interrupted write explains it");
+                return Err(RecordError::Corrupt(what));
+            }
         }
         if size < checkpoint.size {
             return Err(RecordError::RolledBack { checkpoint: checkpoint.size, entries: size });
@@ -172,22 +179,6 @@ impl Scan {
         }
         self.tree.push(leaf_hash(data));
         Ok(())
-    }
-
-    /// A torn tail is at most one batch, lies beyond the checkpoint, and no whole entry follows in it.
-    fn judge_tail(
-        &self,
-        wal: &mut File,
-        end: u64,
-        checkpoint: &Checkpoint,
-    ) -> std::io::Result<Result<(), RecordError>> {
-        wal.seek(SeekFrom::Start(end))?;
-        let mut tail = Vec::new();
-        wal.take(BATCH_LIMIT as u64 + 1).read_to_end(&mut tail)?;
-        let size = self.tree.size();
-        let damaged = size < checkpoint.size || tail.len() > BATCH_LIMIT || frame::holds_frame(&tail, size);
-        let what = format!("entry {size}, at byte {end}, is damaged, and no interrupted write explains it");
-        Ok(if damaged { Err(RecordError::Corrupt(what)) } else { Ok(()) })
     }
 }
 

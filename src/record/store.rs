@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use super::ahead::{Ahead, Place};
 use super::error::RecordError;
 
 /// The write-ahead log.
@@ -24,6 +25,8 @@ pub(super) trait Storage: Send {
     fn sync(&mut self) -> io::Result<()>;
     /// Replaces the checkpoint, durably and at once.
     fn publish(&mut self, note: &[u8]) -> io::Result<()>;
+    /// Gives back the space that the log does not use. Nothing is written after that.
+    fn close(&mut self) -> io::Result<()>;
 }
 
 /// The log's directory, locked for this process.
@@ -89,29 +92,41 @@ fn options() -> OpenOptions {
     options
 }
 
-/// The disk as the writer uses it. The log file's cursor stands at its end.
-pub(super) struct Disk {
-    wal: File,
+/// The disk as the writer uses it.
+pub(super) struct Disk<P: Place = File> {
+    wal: Ahead<P>,
     directory: Directory,
 }
 
 impl Disk {
-    pub(super) const fn new(directory: Directory, wal_at_its_end: File) -> Self {
-        Self { wal: wal_at_its_end, directory }
+    /// A disk whose log file ends with its last frame, at `end`.
+    pub(super) const fn new(directory: Directory, wal: File, end: u64) -> Self {
+        Self { wal: Ahead::new(wal, end), directory }
     }
 }
 
-impl Storage for Disk {
+#[cfg(test)]
+impl<P: Place> Disk<P> {
+    /// The same disk with its log file behind another seam.
+    pub(super) fn on<Q: Place>(self, wrap: impl FnOnce(P) -> Q) -> Disk<Q> {
+        Disk { wal: self.wal.on(wrap), directory: self.directory }
+    }
+}
+
+impl<P: Place> Storage for Disk<P> {
     fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.wal.write_all(bytes)
+        self.wal.append(bytes)
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        // fdatasync: it carries the file's new length, which is all that reading back needs.
-        self.wal.sync_data()
+        self.wal.sync()
     }
 
     fn publish(&mut self, note: &[u8]) -> io::Result<()> {
         self.directory.replace(CHECKPOINT, note)
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        self.wal.close()
     }
 }

@@ -63,9 +63,7 @@ fn work(ledger: &mut Ledger, queue: &Queue, linger: Duration, checkpoint_every: 
                 ledger.checkpoint()?;
                 pace.checkpoint_at = None;
             }
-            Work::Finish => {
-                return if ledger.has_grown() { ledger.checkpoint() } else { Ok(()) };
-            }
+            Work::Finish => return ledger.close(),
         }
     }
 }

@@ -11,6 +11,7 @@ enum Step {
     Append,
     Sync,
     Publish,
+    Close,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +58,13 @@ impl Storage for Faulty {
         self.take(Step::Publish, |disk, effect| match effect {
             Some(Effect::Failed | Effect::Half) => Ok(()),
             Some(Effect::Persisted) | None => disk.publish(note),
+        })
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        self.take(Step::Close, |disk, effect| match effect {
+            Some(Effect::Failed | Effect::Half) => Ok(()),
+            Some(Effect::Persisted) | None => disk.close(),
         })
     }
 }
@@ -112,5 +120,23 @@ async fn a_step_that_fails_is_fatal_and_loses_nothing_that_was_acknowledged() {
         for effect in [Effect::Failed, Effect::Half, Effect::Persisted] {
             check(step, effect).await;
         }
+    }
+}
+
+#[tokio::test]
+async fn a_close_that_fails_loses_nothing() {
+    for effect in [Effect::Failed, Effect::Persisted] {
+        let world = World::new();
+        let armed = Arc::new(Mutex::new(Some((Step::Close, effect))));
+        let wrap = |disk| Box::new(Faulty { disk, armed, failed: false }) as Box<dyn Storage>;
+        let log = Log::open_on(world.config(), world.signer.clone(), &ManualClock::new(NOW), wrap).unwrap();
+        fill(&log, 2).await;
+        assert_eq!(log.close().await.unwrap_err().code(), "record_unavailable");
+        let again = world.crashed(&world.wal());
+        assert!(again.verify().verified);
+        let reopened = again.open().unwrap();
+        assert_eq!(reopened.size(), 4);
+        reopened.close().await.unwrap();
+        assert_eq!(again.wal(), world.written());
     }
 }

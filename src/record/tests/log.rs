@@ -104,8 +104,7 @@ async fn many_appenders_get_every_index_once() {
 #[tokio::test]
 async fn an_entry_nobody_waits_for_rides_with_one_that_somebody_does() {
     let world = World::new();
-    let never = LogConfig { linger: Duration::from_secs(3600), ..world.config() };
-    let log = open(never, &world.signer).unwrap();
+    let log = open(world.never_alone(), &world.signer).unwrap();
     let exchange = ExchangeId::new(NOW);
     let soon = log.append_soon(log.seal(&decision(exchange, Verdict::Permit)).unwrap()).unwrap();
     assert_eq!(log.append(log.seal(&outcome(exchange)).unwrap()).await.unwrap(), EntryIndex(1));
@@ -115,8 +114,7 @@ async fn an_entry_nobody_waits_for_rides_with_one_that_somebody_does() {
 #[tokio::test]
 async fn entries_nobody_waits_for_are_bounded_too() {
     let world = World::new();
-    let never = LogConfig { linger: Duration::from_secs(3600), ..world.config() };
-    let log = open(never, &world.signer).unwrap();
+    let log = open(world.never_alone(), &world.signer).unwrap();
     let sealed = log.seal(&decision(ExchangeId::new(NOW), Verdict::Deny)).unwrap();
     let mut queued = 0;
     let full = loop {
@@ -134,8 +132,7 @@ async fn entries_nobody_waits_for_are_bounded_too() {
 #[tokio::test]
 async fn closing_writes_what_is_queued_and_takes_nothing_more() {
     let world = World::new();
-    let never = LogConfig { linger: Duration::from_secs(3600), ..world.config() };
-    let log = open(never, &world.signer).unwrap();
+    let log = open(world.never_alone(), &world.signer).unwrap();
     let exchange = ExchangeId::new(NOW);
     let first = log.append_soon(log.seal(&decision(exchange, Verdict::Permit)).unwrap()).unwrap();
     let second = log.append_soon(log.seal(&outcome(exchange)).unwrap()).unwrap();

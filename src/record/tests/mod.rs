@@ -1,17 +1,22 @@
 //! The record room from outside: logs are written, broken in every way, opened again and verified.
 
+mod ahead;
 mod faults;
+mod frame;
 mod log;
 mod merkle;
+mod power;
 mod queue;
 mod recovery;
 mod tamper;
 
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::frame::{self, FILE_HEADER, Frames};
+use super::ahead::written;
+use super::frame::{FILE_HEADER, Frames, encode};
 use super::store::{CHECKPOINT, KEY, WAL};
 use super::verify::{Report, verify_directory};
 use super::*;
@@ -44,6 +49,11 @@ impl World {
         LogConfig { checkpoint_every: Duration::from_secs(3600), ..LogConfig::new(self.directory(), ORIGIN) }
     }
 
+    /// Entries that nobody waits for wait for one that somebody does, so that a test makes the batches.
+    fn never_alone(&self) -> LogConfig {
+        LogConfig { linger: Duration::from_secs(3600), ..self.config() }
+    }
+
     fn open(&self) -> Result<Log, RecordError> {
         open(self.config(), &self.signer)
     }
@@ -58,6 +68,13 @@ impl World {
 
     fn wal(&self) -> Vec<u8> {
         std::fs::read(self.directory().join(WAL)).unwrap()
+    }
+
+    /// The log file without the zeros at its end.
+    fn written(&self) -> Vec<u8> {
+        let mut wal = self.wal();
+        wal.truncate(written(&wal));
+        wal
     }
 
     fn vkey(&self) -> String {
@@ -128,7 +145,7 @@ async fn closed(pairs: usize) -> World {
 }
 
 fn entries(wal: &[u8]) -> Vec<Vec<u8>> {
-    let mut frames = Frames::open(wal).unwrap();
+    let mut frames = Frames::open(Cursor::new(wal)).unwrap();
     let mut entries = Vec::new();
     while let Some(frame) = frames.next().unwrap() {
         entries.push(frame.data.to_vec());
@@ -140,9 +157,33 @@ fn entries(wal: &[u8]) -> Vec<Vec<u8>> {
 fn forge<'a>(entries: impl IntoIterator<Item = &'a Vec<u8>>) -> Vec<u8> {
     let mut wal = FILE_HEADER.to_vec();
     for (index, entry) in (0..).zip(entries) {
-        frame::encode(&mut wal, index, entry);
+        encode(&mut wal, 0, index, entry);
     }
     wal
+}
+
+/// `bytes` with so many zeros behind them.
+fn with_zeros(bytes: &[u8], count: usize) -> Vec<u8> {
+    let mut bytes = bytes.to_vec();
+    bytes.resize(bytes.len() + count, 0);
+    bytes
+}
+
+/// Appends entries as one batch: each is refused, and as large as is asked for or a little larger. Takes a log with a
+/// linger that does not end. Returns the entries, and what became of the batch.
+async fn batch(log: &Log, padding: &[usize]) -> (Vec<Sealed>, Result<(), RecordError>) {
+    let seal = |padding: &usize| {
+        let path = "p".repeat(*padding);
+        let request = Some(RequestLine { method: "GET", path: &path });
+        log.seal(&DecisionEntry { request, ..decision(ExchangeId::new(NOW), Verdict::Deny) }).unwrap()
+    };
+    let entries: Vec<_> = padding.iter().map(seal).collect();
+    let (last, others) = entries.split_last().unwrap();
+    for entry in others {
+        log.append_soon(entry.clone()).unwrap();
+    }
+    let fate = log.append(last.clone()).await.map(drop);
+    (entries, fate)
 }
 
 fn found(report: &Report) -> Vec<&'static str> {

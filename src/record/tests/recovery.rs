@@ -1,6 +1,7 @@
 //! What a crash leaves behind is mended; what a crash cannot explain is refused.
 
 use super::*;
+use crate::record::queue::BATCH_LIMIT;
 
 /// The state of a small log that was never closed: three entries, durable, with the checkpoint of none.
 async fn three() -> (World, Log) {
@@ -14,7 +15,7 @@ async fn three() -> (World, Log) {
 
 /// Where each frame starts, and where the file ends.
 fn bounds(wal: &[u8]) -> Vec<usize> {
-    let mut frames = Frames::open(wal).unwrap();
+    let mut frames = Frames::open(Cursor::new(wal)).unwrap();
     let mut bounds = vec![usize::try_from(frames.offset()).unwrap()];
     while frames.next().unwrap().is_some() {
         bounds.push(usize::try_from(frames.offset()).unwrap());
@@ -22,13 +23,13 @@ fn bounds(wal: &[u8]) -> Vec<usize> {
     bounds
 }
 
-#[tokio::test]
-async fn a_tail_torn_at_any_byte_is_cut_and_the_rest_stands() {
+/// Opens logs that were cut at any byte, each as `tear` leaves it, and expects the whole frames before the cut.
+async fn check_torn(tear: impl Fn(&[u8]) -> Vec<u8>) {
     let (world, _log) = three().await;
-    let wal = world.wal();
+    let wal = world.written();
     let bounds = bounds(&wal);
     for length in bounds[0]..=wal.len() {
-        let crashed = world.crashed(&wal[..length]);
+        let crashed = world.crashed(&tear(&wal[..length]));
         let whole = bounds[1..].iter().filter(|end| **end <= length).count();
         let log = crashed.open().unwrap_or_else(|error| panic!("cut at {length}: {error}"));
         assert_eq!(log.size(), whole as u64, "cut at {length}");
@@ -38,17 +39,28 @@ async fn a_tail_torn_at_any_byte_is_cut_and_the_rest_stands() {
         assert!(report.verified && report.entries == whole as u64, "cut at {length}: {}", report.render());
     }
     for length in 0..bounds[0] {
-        assert_eq!(world.crashed(&wal[..length]).open().err().unwrap().code(), "log_corrupt", "cut at {length}");
+        assert_eq!(world.crashed(&tear(&wal[..length])).open().err().unwrap().code(), "log_corrupt", "cut at {length}");
     }
+}
+
+#[tokio::test]
+async fn a_file_torn_at_any_byte_is_cut_and_the_rest_stands() {
+    check_torn(<[u8]>::to_vec).await;
+}
+
+#[tokio::test]
+async fn a_tail_torn_at_any_byte_of_zeroed_space_is_cut_and_the_rest_stands() {
+    check_torn(|wal| with_zeros(wal, 2000)).await;
 }
 
 #[tokio::test]
 async fn a_last_frame_damaged_at_any_byte_is_cut_and_any_other_refused() {
     let (world, _log) = three().await;
-    let wal = world.wal();
+    let wal = world.written();
     let bounds = bounds(&wal);
     for place in 0..wal.len() {
-        let mut damaged = wal.clone();
+        // Zeros or none make no difference.
+        let mut damaged = with_zeros(&wal, place % 2 * 1000);
         damaged[place] ^= 0x01;
         let opened = world.crashed(&damaged).open();
         if place >= bounds[2] {
@@ -62,16 +74,86 @@ async fn a_last_frame_damaged_at_any_byte_is_cut_and_any_other_refused() {
 }
 
 #[tokio::test]
-async fn a_tail_of_zeros_is_torn_and_one_longer_than_a_batch_is_not() {
+async fn a_byte_changed_within_the_last_batch_is_no_torn_write() {
+    let world = World::new();
+    let log = open(world.never_alone(), &world.signer).unwrap();
+    let (_, fate) = batch(&log, &[0, 0, 0]).await;
+    fate.unwrap();
+    let wal = world.written();
+    let bounds = bounds(&wal);
+    for place in bounds[0]..bounds[2] {
+        let mut damaged = wal.clone();
+        damaged[place] ^= 0x01;
+        let code = world.crashed(&damaged).open().err().map(|error| error.code());
+        assert_eq!(code, Some("log_corrupt"), "damaged at {place}");
+    }
+}
+
+#[tokio::test]
+async fn a_sector_missing_from_the_last_batch_is_torn_and_from_any_other_damage() {
+    let world = World::new();
+    let log = open(world.never_alone(), &world.signer).unwrap();
+    for padding in [[0, 100, 3000], [700, 0, 200]] {
+        batch(&log, &padding).await.1.unwrap();
+    }
+    let wal = world.written();
+    let bounds = bounds(&wal);
+    for start in (0..wal.len()).step_by(512) {
+        // What the sector held before the last batch stands; what a crash cannot take is taken for the other case.
+        for from in [start.max(bounds[0]), start.max(bounds[3])] {
+            let to = (start + 512).min(wal.len());
+            if from >= to {
+                continue;
+            }
+            let mut damaged = wal.clone();
+            damaged[from..to].fill(0);
+            let opened = world.crashed(&damaged).open();
+            if from < bounds[3] {
+                let code = opened.err().map(|error| error.code());
+                assert_eq!(code, Some("log_corrupt"), "{from} to {to} is missing");
+            } else {
+                let log = opened.unwrap_or_else(|error| panic!("{from} to {to} is missing: {error}"));
+                let whole = bounds[1..].iter().filter(|end| **end <= from).count();
+                assert_eq!(log.size(), whole as u64, "{from} to {to} is missing");
+                log.close().await.unwrap();
+            }
+        }
+    }
+    // Nor is it torn when whole frames follow that stand elsewhere in the log.
+    for index in [3, 9] {
+        let mut damaged = wal[..bounds[3]].to_vec();
+        damaged.resize(bounds[3] + 1024, 0);
+        encode(&mut damaged, 1, index, b"data");
+        let code = world.crashed(&damaged).open().err().map(|error| error.code());
+        assert_eq!(code, Some("log_corrupt"), "entry {index} stands behind a gap");
+    }
+    // Nor when a checkpoint covers it.
+    log.close().await.unwrap();
+    let mut damaged = wal.clone();
+    damaged[bounds[3]..bounds[4]].fill(0);
+    assert_eq!(world.crashed(&damaged).open().err().unwrap().code(), "log_corrupt");
+    damaged.truncate(bounds[4]);
+    assert_eq!(world.crashed(&damaged).open().err().unwrap().code(), "log_rolled_back");
+}
+
+#[tokio::test]
+async fn zeros_end_a_log_and_what_stands_behind_them_is_torn_within_a_batch_alone() {
     let (world, _log) = three().await;
-    let mut wal = world.wal();
-    let length = wal.len();
-    wal.resize(length + 5000, 0);
-    let crashed = world.crashed(&wal);
-    crashed.open().unwrap().close().await.unwrap();
-    assert_eq!(crashed.wal(), wal[..length]);
-    wal.resize(length + super::super::queue::BATCH_LIMIT + 1, 0);
-    assert_eq!(world.crashed(&wal).open().err().unwrap().code(), "log_corrupt");
+    let wal = world.written();
+    for zeros in [1, 15, 16, 17, 5000, 3 * BATCH_LIMIT] {
+        let crashed = world.crashed(&with_zeros(&wal, zeros));
+        crashed.open().unwrap().close().await.unwrap();
+        assert_eq!(crashed.wal(), wal);
+    }
+    let code = |at: usize| {
+        let mut changed = with_zeros(&wal, 2 * BATCH_LIMIT);
+        changed[wal.len() + at] = 1;
+        world.crashed(&changed).open().err().map(|error| error.code())
+    };
+    assert_eq!(code(0), None);
+    assert_eq!(code(BATCH_LIMIT - 1), None);
+    assert_eq!(code(BATCH_LIMIT), Some("log_corrupt"));
+    assert_eq!(code(2 * BATCH_LIMIT - 1), Some("log_corrupt"));
 }
 
 #[tokio::test]

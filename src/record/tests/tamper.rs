@@ -108,24 +108,51 @@ async fn a_header_with_anything_else_in_it_is_caught() {
 }
 
 #[tokio::test]
-async fn a_log_in_use_verifies_at_any_moment() {
+async fn zeros_behind_the_entries_are_none_and_anything_else_is_caught() {
+    let world = closed(1).await;
+    let wal = world.wal();
+    let report = world.crashed(&with_zeros(&wal, 600)).verify();
+    assert!(report.verified && report.entries == 2, "{}", report.render());
+    for place in wal.len()..wal.len() + 600 {
+        for value in [0x01, 0x80] {
+            let mut changed = with_zeros(&wal, 600);
+            changed[place] = value;
+            assert_eq!(found(&world.crashed(&changed).verify()), ["frames"], "{value:#x} at {place} passes");
+        }
+    }
+    for place in FILE_HEADER.len()..wal.len() {
+        let mut changed = with_zeros(&wal, 600);
+        changed[place] ^= 0x01;
+        assert!(!world.crashed(&changed).verify().verified, "changed at {place} passes");
+    }
+}
+
+#[tokio::test]
+async fn a_log_in_use_verifies_and_reads_at_any_moment() {
     let world = World::new();
     let config = LogConfig { checkpoint_every: Duration::from_millis(1), ..world.config() };
     let log = open(config, &world.signer).unwrap();
     let writing = log.clone();
     let writer = tokio::spawn(async move {
+        // Long entries: reading one takes the time in which another is written.
+        let path = "p".repeat(20_000);
         while writing.health() == Health::Accepting {
-            let entry = writing.seal(&decision(ExchangeId::new(NOW), Verdict::Deny)).unwrap();
-            if writing.append(entry).await.is_err() {
+            let request = Some(RequestLine { method: "GET", path: &path });
+            let entry = DecisionEntry { request, ..decision(ExchangeId::new(NOW), Verdict::Deny) };
+            if writing.append(writing.seal(&entry).unwrap()).await.is_err() {
                 break;
             }
         }
     });
     let (directory, key) = (world.directory(), world.vkey());
-    let verify = move || verify_directory(&directory, Some(&key), |_, _| {}).unwrap();
+    let look = move || {
+        let before = Entries::open(&directory).unwrap().map(Result::unwrap).count() as u64;
+        let report = verify_directory(&directory, Some(&key), |_, _| {}).unwrap();
+        (before, report)
+    };
     for _ in 0..20 {
-        let report = tokio::task::spawn_blocking(verify.clone()).await.unwrap();
-        assert!(report.verified, "{}", report.render());
+        let (before, report) = tokio::task::spawn_blocking(look.clone()).await.unwrap();
+        assert!(report.verified && report.entries >= before, "{before} before: {}", report.render());
     }
     // A frame that is not finished is the writer's business while there is one, and a finding afterwards.
     let wal = world.directory().join(WAL);
@@ -139,6 +166,11 @@ async fn a_log_in_use_verifies_at_any_moment() {
     assert_eq!(log_size(&world), whole);
     std::fs::OpenOptions::new().append(true).open(&wal).unwrap().write_all(&[0, 0, 1]).unwrap();
     assert!(world.verify().verified);
+    // Further away than that frame would reach, nothing can stand.
+    std::fs::OpenOptions::new().append(true).open(&wal).unwrap().write_all(&[0; 300]).unwrap();
+    assert!(world.verify().verified);
+    std::fs::OpenOptions::new().append(true).open(&wal).unwrap().write_all(&[1]).unwrap();
+    assert_eq!(found(&world.verify()), ["frames"]);
     drop(log);
 }
 

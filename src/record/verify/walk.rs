@@ -125,10 +125,16 @@ pub(super) fn walk(
             size += 1;
         },
     }
-    progress(read_to.min(total), total);
-
     let whole = frames.is_empty();
-    report.conclude("frames", size, format!("{read_to} bytes, each frame with its checksum"), frames);
+    // Zeros may follow the last frame; they were read, too.
+    progress(if whole { total } else { read_to.min(total) }, total);
+
+    report.conclude(
+        "frames",
+        size,
+        format!("{read_to} bytes, each frame with its checksum, and nothing but zeros behind them"),
+        frames,
+    );
     report.conclude("indices", size, "0, 1, 2, ... without a gap".into(), indices);
     report.conclude(
         "signatures",
@@ -190,7 +196,7 @@ fn judge_fault(fault: Fault, path: &Path, size: u64, findings: &mut Findings) ->
         Fault::Io(error) => return Err(VerifyError::io(path)(error)),
         Fault::Unfinished(_) if is_in_use(path) => {}
         Fault::Unfinished(at) => {
-            findings.add(Some(size), format!("the file ends inside the frame of entry {size}, at byte {at}"));
+            findings.add(Some(size), format!("what is written ends inside the frame of entry {size}, at byte {at}"));
         }
         Fault::Bad(at) => {
             let what = format!("the frame of entry {size}, at byte {at}, is damaged; nothing after it was read");

@@ -110,12 +110,10 @@ impl Running {
 pub fn serve(config: &Path) -> Result<()> {
     let resolved = assemble::load(config)?;
     let workers = resolved.config.limits.workers;
-    // One worker needs no scheduler that shares work between threads.
-    let mut runtime = match workers {
-        1 => tokio::runtime::Builder::new_current_thread(),
-        _ => tokio::runtime::Builder::new_multi_thread(),
-    };
-    if workers > 1 {
+    // Also for one worker: the current-thread runtime takes a system call for each exchange that the log's thread wakes,
+    // this one takes one for all that a sync wakes.
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if workers > 0 {
         runtime.worker_threads(workers);
     }
     runtime.enable_all().build().context("starting the runtime")?.block_on(async {

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::record::queue::BATCH_LIMIT;
+use crate::record::tail::Tail;
 
 /// The state of a small log that was never closed: three entries, durable, with the checkpoint of none.
 async fn three() -> (World, Log) {
@@ -225,4 +226,26 @@ async fn open_exchanges_are_closed_as_unknown() {
     assert!(crashed.verify().verified);
     crashed.open().unwrap().close().await.unwrap();
     assert_eq!(crashed.verify().entries, 5);
+}
+
+#[test]
+fn wherever_a_batch_starts_in_a_sector_a_changed_byte_is_no_missing_sector() {
+    use std::io::Write as _;
+    let check = |start: usize, change: &dyn Fn(&mut [u8]), torn: bool| {
+        let mut wal = vec![b'x'; start];
+        for place in 0..3 {
+            encode(&mut wal, place, 7 + u64::from(place), &[b'a'; 600]);
+        }
+        change(&mut wal);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&wal).unwrap();
+        let tail = Tail::read(&mut file, start as u64).unwrap();
+        assert_eq!(tail.is_torn(7), torn, "a batch that starts at {start}");
+    };
+    for start in 512..1024 {
+        check(start, &|wal| wal[start + 20] ^= 1, false);
+        check(start, &|wal| wal[1024..1536].fill(0), true);
+        // Of less than three bytes nothing can be missing.
+        check(start, &|wal| wal[start..1024].fill(0), start < 1022);
+    }
 }

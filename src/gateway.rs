@@ -137,6 +137,12 @@ impl Gateway {
         &self.log
     }
 
+    /// Returns once every exchange has ended and its outcome is queued for the log. Meant for the way down, when no more
+    /// begin.
+    pub async fn settled(&self) {
+        self.exchange_ids.settled().await;
+    }
+
     /// The clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use lru::LruCache;
 use rustls::pki_types::CertificateDer;
 use serde_json::{Map, Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use super::{Gateway, Route};
 use crate::authenticate::{AuthenticateError, Credentials, PartnerEntry, Partners, PassMinter, PassVerifier, Tls};
@@ -154,6 +154,8 @@ struct Ids {
     open: HashSet<ExchangeId>,
     /// Ids given out lately.
     recent: LruCache<ExchangeId, ()>,
+    /// Told when the last open exchange ends; there only once somebody waits for that.
+    settled: Option<Arc<Notify>>,
 }
 
 /// Ids remembered after their exchange; a partner that waits until one is evicted could take it again, which only makes
@@ -176,13 +178,32 @@ impl OpenId {
 
 impl Drop for OpenId {
     fn drop(&mut self) {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).open.remove(&self.id);
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.open.remove(&self.id);
+        if ids.open.is_empty()
+            && let Some(settled) = &ids.settled
+        {
+            settled.notify_waiters();
+        }
     }
 }
 
 impl ExchangeIds {
     fn new() -> Self {
-        Self(Arc::new(Mutex::new(Ids { open: HashSet::new(), recent: LruCache::new(RECENT) })))
+        Self(Arc::new(Mutex::new(Ids { open: HashSet::new(), recent: LruCache::new(RECENT), settled: None })))
+    }
+
+    /// Returns once no exchange is open.
+    pub(super) async fn settled(&self) {
+        let settled = {
+            let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if ids.open.is_empty() {
+                return;
+            }
+            // Made under the lock, so that the end of the last exchange cannot slip by.
+            Arc::clone(ids.settled.get_or_insert_default()).notified_owned()
+        };
+        settled.await;
     }
 
     /// The id that the other side proposes if it is new and recent, so that both logs name the exchange alike; else a

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body as _, Incoming};
 use rustls::pki_types::CertificateDer;
@@ -280,6 +280,9 @@ impl Gateway {
             move |summary| closing.streamed(&summary)
         };
         let mut payload = FilteredBody::new(Patient::new(payload, self.idle), filter, on_end);
+        if story.version == Version::HTTP_2 {
+            payload = payload.ending_when_asked();
+        }
         // A payload that is not what it says is refused with a proper status while nothing of it has left.
         payload.prime().await.map_err(|error| faulty(error, "upstream_broken"))?;
         let mut response = Response::new(payload.map_err(cut).boxed_unsync());

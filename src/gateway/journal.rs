@@ -34,6 +34,7 @@ pub(super) struct Story {
     pub(super) action: Option<String>,
     pub(super) agreement: Option<String>,
     pub(super) method: http::Method,
+    pub(super) version: http::Version,
     /// Absent when the connection ended before a request came.
     pub(super) path: Option<String>,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use super::journal::Story;
@@ -71,6 +71,7 @@ impl Handler for PartnerSide {
                 action: None,
                 agreement: None,
                 method: Method::CONNECT,
+                version: Version::HTTP_11,
                 path: None,
             };
             // There is no request to answer: the peer saw a TLS alert, the record says why.
@@ -142,6 +143,7 @@ fn story(open: OpenId, at: Timestamp, direction: Direction, head: &http::request
         action: None,
         agreement: None,
         method: head.method.clone(),
+        version: head.version,
         path: Some(recorded(head.uri.path())),
     }
 }

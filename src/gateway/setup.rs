@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, Semaphore};
 
+use super::places::Places;
 use super::{Gateway, Route};
 use crate::authenticate::{AuthenticateError, Credentials, PartnerEntry, Partners, PassMinter, PassVerifier, Tls};
 use crate::decide::{Agreement, Approvals, Dataset, Policy};
@@ -61,7 +62,7 @@ pub struct Setup {
     pub log: Log,
     /// Keys for pseudonyms.
     pub pseudonyms: Option<PseudonymKeys>,
-    /// Exchanges in progress at once.
+    /// Exchanges in progress at once; with one partner, half of them.
     pub exchanges: usize,
     /// Time limits towards upstreams and partners.
     pub timeouts: Timeouts,
@@ -96,6 +97,7 @@ impl Gateway {
             setup.pass_lifetime,
             Arc::clone(&setup.clock),
         )?;
+        let places = Places::new(setup.exchanges, partners.iter().map(|partner| partner.id()));
         let mut gateways = HashMap::new();
         for partner in partners.iter() {
             if let Some(endpoint) = partner.endpoint() {
@@ -134,7 +136,7 @@ impl Gateway {
             gateways,
             log: setup.log,
             pseudonyms: setup.pseudonyms.map(Arc::new),
-            places: Arc::new(Semaphore::new(setup.exchanges)),
+            places,
             evaluations: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get))),
             exchange_ids: ExchangeIds::new(),
             handshakes: HandshakeRecords::new(),

@@ -169,7 +169,7 @@ impl Gateway {
         let (certificate, partner) = session.0.as_ref().map_err(|error| Refusal::from(error.clone()))?;
         story.counterparty = Some(partner.id().clone());
         story.certificate = Some(certificate.digest());
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refusal::new("overloaded"))?;
+        let place = self.places.take(partner.id()).ok_or_else(|| Refusal::new("overloaded"))?;
         // The handshake looked at the dates, and a connection may last.
         if story.at > certificate.validity().1 {
             return Err(AuthenticateError::CertificateExpired.into());
@@ -227,7 +227,6 @@ impl Gateway {
         head: &http::request::Parts,
         body: &mut Option<Incoming>,
     ) -> Result<Response<Body>, Stopped> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refusal::new("overloaded"))?;
         if !is_local(head) {
             return Err(Refusal::new("host_not_local").into());
         }
@@ -241,6 +240,7 @@ impl Gateway {
         let party = party.parse::<PartyId>().map_err(|_| Refusal::new("party_unknown"))?;
         let partner = self.partners.get(&party).ok_or_else(|| Refusal::new("party_unknown"))?;
         story.counterparty = Some(partner.id().clone());
+        let place = self.places.take(partner.id()).ok_or_else(|| Refusal::new("overloaded"))?;
         let client = self.gateways.get(&party).ok_or_else(|| Refusal::new("party_unknown"))?;
         let id = dataset.parse::<DatasetId>().map_err(|_| Refusal::new("dataset_unknown"))?;
         story.dataset = Some(id.clone());

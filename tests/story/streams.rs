@@ -190,25 +190,26 @@ async fn a_drain_finishes_what_is_in_flight_and_takes_nothing_new() {
     books.kansai.named(&exchange).check_complete(&whole, &whole);
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_drain_cuts_has_an_outcome() {
-    for http2 in [false, true] {
-        let mut world = World::tuned(Tuning { drain: Duration::from_millis(50), ..Tuning::default() }).await;
-        let feeder = world.kansai.upstream.feed(UPSTREAM_PATH, OCTETS, None);
-        let mut wessex = world.peer("wessex.example");
-        if http2 {
-            wessex = wessex.http2();
-        }
-        let pass = wessex.pass("dfft:DisasterResponse").sign();
-        let mut connection = wessex.connect().await.unwrap();
-        let (answer, fed) = tokio::join!(connection.open(get(PATH, &pass)), feeder.send(Ok(piece(0))));
-        fed.unwrap();
-        let answer = answer.unwrap();
-        let exchange = answer.headers()["sekisho-exchange"].to_str().unwrap().to_owned();
-        soon("the end", world.kansai.stop()).await.unwrap().unwrap();
-        let books = world.close().await;
-        assert_eq!(books.kansai.named(&exchange).outcome["ended"], "broken", "http2 {http2}");
+    const STREAMS: usize = 30;
+    let mut world = World::tuned(Tuning { drain: Duration::from_millis(50), ..Tuning::default() }).await;
+    let wessex = world.peer("wessex.example").http2();
+    let pass = wessex.pass("dfft:DisasterResponse").sign();
+    let mut connection = wessex.connect().await.unwrap();
+    let mut held = Vec::new();
+    for number in 0..STREAMS {
+        let feeder = world.kansai.upstream.feed(&format!("/usgs-earthquakes/{number}"), OCTETS, None);
+        feeder.send(Ok(piece(number))).await.unwrap();
+        let answer = connection.open(get(&format!("/data/usgs-earthquakes/{number}"), &pass)).await.unwrap();
+        held.push((feeder, answer));
     }
+    soon("the end", world.kansai.stop()).await.unwrap().unwrap();
+    let books = world.close().await;
+    // That each decision has its outcome, the books have seen to.
+    let told = books.kansai.all();
+    assert_eq!(told.len(), STREAMS);
+    assert!(told.iter().all(|told| told.outcome["ended"] == "broken"));
 }
 
 #[tokio::test]

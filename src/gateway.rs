@@ -8,6 +8,8 @@
 //! `Gateway::refuse` is the one way out for all of them: it records first and answers then.
 
 mod journal;
+mod places;
+mod push;
 mod setup;
 mod sides;
 
@@ -16,23 +18,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body as _, Incoming};
 use rustls::pki_types::CertificateDer;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use crate::authenticate::{AuthenticateError, Partner, Partners, PassMinter, PassVerifier, Tls};
 use crate::decide::{Agreement, Agreements, Approvals, Dataset, Direction, Permit, Policy, Question, Ruling};
-use crate::enforce::{
-    BodyError as PayloadError, Cleared, Context, Ended as StreamEnded, FilteredBody, PseudonymKeys, Summary,
-};
-use crate::forward::{BodyError, Client, Patient, Payload, reply_headers, request_headers};
+use crate::enforce::{BodyError as PayloadError, Cleared, Context, FilteredBody, PseudonymKeys};
+use crate::forward::{BodyError, Client, Patient, reply_headers, request_headers};
 use crate::record::{Ended, Log, RecordError};
 use crate::refusal::Refusal;
 use crate::types::{Clock, DatasetId, ExchangeId, Facts, PartyId};
 
 use journal::{Closing, Story};
+use places::{Place, Places};
 pub use setup::{DatasetSetup, Setup, SetupError};
 use setup::{ExchangeIds, HandshakeRecords};
 pub use sides::{LocalSide, PartnerSession, PartnerSide};
@@ -69,7 +70,7 @@ pub struct Gateway {
     gateways: HashMap<PartyId, Client>,
     log: Log,
     pseudonyms: Option<Arc<PseudonymKeys>>,
-    places: Arc<Semaphore>,
+    places: Places,
     /// Turns to evaluate the policy.
     evaluations: Arc<Semaphore>,
     exchange_ids: ExchangeIds,
@@ -137,6 +138,12 @@ impl Gateway {
         &self.log
     }
 
+    /// Returns once every exchange has ended and its outcome is queued for the log. Meant for the way down, when no more
+    /// begin.
+    pub async fn settled(&self) {
+        self.exchange_ids.settled().await;
+    }
+
     /// The clock.
     pub fn clock(&self) -> &Arc<dyn Clock> {
         &self.clock
@@ -165,7 +172,7 @@ impl Gateway {
         arrival: Arrival<'_>,
         request: &HeaderMap,
         body: &mut Option<Incoming>,
-        place: OwnedSemaphorePermit,
+        place: Place,
     ) -> Result<Response<Body>, Stopped> {
         let permit = self.decide(story, &arrival).await?;
         let context = Context {
@@ -249,11 +256,13 @@ impl Gateway {
         headers.remove(header::CONTENT_TYPE);
         headers.remove(header::CONTENT_ENCODING);
         headers.extend(arrival.headers.clone());
-        let answer = arrival.client.send(cleared, story.method.clone(), &arrival.path, headers, None).await?;
+        let answer = arrival.client.send(cleared, story.method.clone(), &arrival.path, headers).await?;
         closing.upstream(answer.status());
         let status = answer.status();
         if arrival.direction == Direction::Request && !status.is_success() && status != StatusCode::NOT_MODIFIED {
-            return Box::pin(self.partners_notice(story, answer, closing, None)).await;
+            let notice = Box::pin(self.notice(answer)).await?;
+            self.partner_refused(story, status, closing);
+            return Ok(notice);
         }
         match status {
             StatusCode::OK => {}
@@ -274,6 +283,9 @@ impl Gateway {
             move |summary| closing.streamed(&summary)
         };
         let mut payload = FilteredBody::new(Patient::new(payload, self.idle), filter, on_end);
+        if story.version == Version::HTTP_2 {
+            payload = payload.ending_when_asked();
+        }
         // A payload that is not what it says is refused with a proper status while nothing of it has left.
         payload.prime().await.map_err(|error| faulty(error, "upstream_broken"))?;
         let mut response = Response::new(payload.map_err(cut).boxed_unsync());
@@ -290,91 +302,21 @@ impl Gateway {
         Ok(response)
     }
 
-    /// The payload comes with the request.
-    async fn push(
-        &self,
-        story: &Story,
-        arrival: &Arrival<'_>,
-        cleared: &Cleared,
-        request: &HeaderMap,
-        body: &mut Option<Incoming>,
-        closing: &Arc<Closing>,
-    ) -> Result<Response<Body>, Refusal> {
-        let plan = cleared.plan();
-        let untouched = plan.is_pass_through();
-        let filter = if untouched {
-            None
-        } else {
-            Some(plan.open(text(request, header::CONTENT_TYPE), text(request, header::CONTENT_ENCODING))?)
-        };
-        let body = body.take().ok_or_else(|| Refusal::new("upload_broken"))?;
-        let (told, summary) = tokio::sync::oneshot::channel();
-        let mut payload = FilteredBody::new(Patient::new(body, self.idle), filter, move |summary| {
-            // Nobody listens only when the exchange was dropped, and then `Closing` tells its end.
-            let _ = told.send(summary);
-        });
-        payload.prime().await.map_err(|error| faulty(error, "upload_broken"))?;
-        let mut headers = request_headers(request, false);
-        headers.extend(arrival.headers.clone());
-        if let Some(conveyed) = plan.conveyed().and_then(|text| HeaderValue::try_from(text).ok()) {
-            headers.insert(OBLIGATIONS.clone(), conveyed);
-        }
-        let payload: Payload = payload.map_err(cut).boxed_unsync();
-        let answer = arrival.client.send(cleared, story.method.clone(), &arrival.path, headers, Some(payload)).await;
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                // When the payload itself was at fault, that is the reason to tell.
-                return Err(match summary.await.map(|summary| summary.ended) {
-                    Ok(StreamEnded::Failed(fault)) => fault.into(),
-                    Ok(StreamEnded::Broken) if error.is_payloads() => Refusal::new("upload_broken"),
-                    _ => error.into(),
-                });
-            }
-        };
-        let status = answer.status();
-        closing.upstream(status);
-        if arrival.direction == Direction::Export && !status.is_success() {
-            // A partner may refuse before it has read everything. Its reasons are worth more than the rest of the payload.
-            let mut summary = summary;
-            return Box::pin(self.partners_notice(story, answer, closing, summary.try_recv().ok())).await;
-        }
-        let summary = summary.await.ok();
-        if summary.as_ref().is_none_or(|summary| summary.ended != StreamEnded::Complete) {
-            return Err(Refusal::new(if status.is_success() { "upload_broken" } else { "upstream_refused" }));
-        }
-        if !status.is_success() {
-            return Err(Refusal::new(if status.is_server_error() { "upstream_failed" } else { "upstream_refused" }));
-        }
-        closing.close(Ended::Complete, Some(StatusCode::CREATED.as_u16()), None, summary.as_ref());
-        let receipt = serde_json::json!({
-            "exchange": story.exchange,
-            "bytes": summary.as_ref().map(|summary| summary.bytes_out),
-            "digest": summary.as_ref().map(|summary| summary.digest_after),
-        });
-        let mut response = Response::new(whole(Bytes::from(format!("{receipt}\n"))));
-        *response.status_mut() = StatusCode::CREATED;
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Ok(response)
-    }
-
-    /// A partner's refusal goes to our application as it came. `sent` is what had left for the partner by then.
-    async fn partners_notice(
-        &self,
-        story: &Story,
-        answer: Response<Incoming>,
-        closing: &Arc<Closing>,
-        sent: Option<Summary>,
-    ) -> Result<Response<Body>, Refusal> {
+    /// A partner's refusal, which goes to our application as it came.
+    async fn notice(&self, answer: Response<Incoming>) -> Result<Response<Body>, Refusal> {
         let (head, body) = answer.into_parts();
-        let body = Limited::new(Patient::new(body, self.idle), NOTICE_BYTES).collect().await;
-        let body = body.map_err(|_| Refusal::new("upstream_broken"))?.to_bytes();
-        tracing::info!(exchange = %story.exchange, status = head.status.as_u16(), "the partner refused");
-        closing.close(Ended::Refused, Some(head.status.as_u16()), Some("partner_refused"), sent.as_ref());
+        let body = tokio::time::timeout(self.idle, Limited::new(body, NOTICE_BYTES).collect()).await;
+        let body = body.ok().and_then(Result::ok).ok_or_else(|| Refusal::new("upstream_broken"))?.to_bytes();
         let mut response = Response::new(whole(body));
         *response.status_mut() = head.status;
         *response.headers_mut() = reply_headers(&head.headers, false);
         Ok(response)
+    }
+
+    /// Closes an exchange that the partner refused.
+    fn partner_refused(&self, story: &Story, status: StatusCode, closing: &Closing) {
+        tracing::info!(exchange = %story.exchange, status = status.as_u16(), "the partner refused");
+        closing.close(Ended::Refused, Some(status.as_u16()), Some("partner_refused"), None);
     }
 
     /// The one way out for everything that is not permitted or did not work: on record first, then to the peer.
@@ -401,7 +343,9 @@ impl Gateway {
 /// Reads what is left of a payload that nobody wants, for a while.
 fn linger(body: Option<Incoming>) {
     let Some(mut body) = body.filter(|body| !body.is_end_stream()) else { return };
-    tokio::spawn(tokio::time::timeout(LINGER, async move { while let Some(Ok(_)) = body.frame().await {} }));
+    // Without a runtime the process is about to end, and the connection with it.
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    runtime.spawn(tokio::time::timeout(LINGER, async move { while let Some(Ok(_)) = body.frame().await {} }));
 }
 
 /// A payload that failed at its head: its own fault, or that of its source, which `broken` names.

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -72,21 +72,59 @@ struct Activity(Arc<Counts>);
 struct Counts {
     begun: AtomicU64,
     ended: AtomicU64,
+    /// How often the connection was looked at.
+    turn: AtomicUsize,
+    /// Answers of which a part was handed over and nothing was asked for since, by the turn in which that was, modulo
+    /// three: this turn, the one before, and the one before that, in which none may be left.
+    handed: [AtomicUsize; TURNS],
 }
 
+/// Turns that are told apart.
+const TURNS: usize = 3;
+
 /// Counts a request as ended even when its future is dropped midway.
-struct InProgress(Arc<Counts>);
+struct InProgress {
+    counts: Arc<Counts>,
+    /// The turn in which a part of the answer was handed over, as long as no more was asked for since.
+    handed: Option<usize>,
+}
+
+impl InProgress {
+    /// A part of the answer was handed over. No more will be asked for until the peer made room for it.
+    fn handed(&mut self) {
+        let turn = self.counts.turn.load(Ordering::Relaxed) % TURNS;
+        if self.handed != Some(turn) {
+            self.taken();
+            self.counts.handed[turn].fetch_add(1, Ordering::Relaxed);
+            self.handed = Some(turn);
+        }
+    }
+
+    /// What was handed over had room to go.
+    fn taken(&mut self) {
+        if let Some(turn) = self.handed.take() {
+            self.counts.handed[turn].fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
 
 impl Drop for InProgress {
     fn drop(&mut self) {
-        self.0.ended.fetch_add(1, Ordering::Relaxed);
+        self.taken();
+        self.counts.ended.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Activity {
     fn begin(&self) -> InProgress {
         self.0.begun.fetch_add(1, Ordering::Relaxed);
-        InProgress(Arc::clone(&self.0))
+        InProgress { counts: Arc::clone(&self.0), handed: None }
+    }
+
+    /// Begins the next turn. Whether an answer was not taken any further in the whole of the last one.
+    fn is_stuck(&self) -> bool {
+        let turn = self.0.turn.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+        self.0.handed[turn.wrapping_add(1) % TURNS].load(Ordering::Relaxed) > 0
     }
 
     /// The number of requests so far, if none is in progress.
@@ -96,10 +134,11 @@ impl Activity {
     }
 }
 
-/// An answer's payload that keeps its request counted as in progress until the last byte is handed over.
+/// An answer's payload that keeps its request counted as in progress until the last byte is handed over, and notes
+/// whether it is the peer that keeps it waiting.
 struct Counted<B> {
     body: Pin<Box<B>>,
-    _in_progress: InProgress,
+    in_progress: InProgress,
 }
 
 impl<B: http_body::Body> http_body::Body for Counted<B> {
@@ -110,7 +149,13 @@ impl<B: http_body::Body> http_body::Body for Counted<B> {
         mut self: Pin<&mut Self>,
         context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<http_body::Frame<B::Data>, B::Error>>> {
-        self.body.as_mut().poll_frame(context)
+        let polled = self.body.as_mut().poll_frame(context);
+        match &polled {
+            std::task::Poll::Ready(Some(Ok(_))) => self.in_progress.handed(),
+            // Its source is silent, which is not for this room to judge.
+            _ => self.in_progress.taken(),
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
@@ -139,7 +184,7 @@ impl<H: Handler> hyper::service::Service<hyper::Request<Incoming>> for Service<H
         let in_progress = self.activity.begin();
         Box::pin(async move {
             let response = handler.handle(session, Accepted { request }).await;
-            Ok(response.map(|body| Counted { body: Box::pin(body), _in_progress: in_progress }))
+            Ok(response.map(|body| Counted { body: Box::pin(body), in_progress }))
         })
     }
 }
@@ -197,6 +242,11 @@ async fn run(connection: impl Graceful, activity: Activity, idle: Duration, drai
                 finishing = true;
             }
             _ = ticks.tick() => {
+                if activity.is_stuck() {
+                    // HTTP has no milder way: over HTTP/1.1 the rest of the answer would have to come first.
+                    tracing::info!("a connection was cut whose peer does not read an answer");
+                    return;
+                }
                 let idle_now = activity.idle_since();
                 if idle_now.is_some() && idle_now == idle_before {
                     if finishing {

@@ -21,7 +21,9 @@ pub struct Limits {
     pub stream_window: u32,
     /// HTTP/2 flow-control window of one connection, in bytes.
     pub connection_window: u32,
-    /// A connection without a request in progress is closed after this.
+    /// A connection without a request in progress is closed after this, or after up to twice as long; and a connection
+    /// is cut whose peer took nothing of an answer for that long. What an answer's own source keeps waiting is not the
+    /// peer's.
     pub idle: Duration,
 }
 

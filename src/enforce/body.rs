@@ -16,7 +16,8 @@ pub const CHUNK: usize = 64 * 1024;
 /// How a body ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ended {
-    /// Everything was taken in, and everything that may leave was handed on.
+    /// Everything was taken in, and everything that may leave was handed on: given to the connection, which is not yet
+    /// to say that it arrived.
     Complete,
     /// The source failed, or whoever was to take the body let go of it.
     Broken,
@@ -72,6 +73,8 @@ pub struct FilteredBody<B> {
     /// Of what came in; without a filter it is not kept, since what leaves is the same.
     before: Option<Hasher>,
     after: Hasher,
+    /// See [`FilteredBody::ending_when_asked`].
+    ends_when_asked: bool,
     report: Option<Report>,
 }
 
@@ -105,8 +108,18 @@ where
             bytes_in: 0,
             bytes_out: 0,
             after: Hasher::new(),
+            ends_when_asked: false,
             report: Some(Box::new(report)),
         }
+    }
+
+    /// Holds the end back until it is asked for. Over HTTP/2 a frame is taken before there is room for it on its stream,
+    /// and only when there was is the next one asked for; so an answer whose last frame is refused room is broken, not
+    /// complete. Not for HTTP/1.1, which takes a frame when it can send it and asks no further once the length is met.
+    #[must_use]
+    pub fn ending_when_asked(mut self) -> Self {
+        self.ends_when_asked = true;
+        self
     }
 
     /// Looks ahead, so that a payload that is refused at its head is refused before anything is sent: waits for the
@@ -218,7 +231,8 @@ impl<B> FilteredBody<B> {
     }
 
     fn is_over(&self) -> bool {
-        self.stage == Stage::Drained && self.ready.is_empty() && self.passed.is_empty()
+        let told = !self.ends_when_asked || self.bytes_out == 0 || self.report.is_none();
+        told && self.stage == Stage::Drained && self.ready.is_empty() && self.passed.is_empty()
     }
 }
 

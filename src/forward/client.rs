@@ -1,7 +1,5 @@
 //! A client to one destination, with its connections kept warm.
 
-use std::pin::pin;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -11,9 +9,10 @@ use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
-use super::{BodyError, ForwardError, Payload, Timeouts};
+use super::{BodyError, ForwardError, Payload, Timeouts, Upload};
 use crate::enforce::Cleared;
 
 /// Idle connections kept for one destination; further ones are closed after their answer.
@@ -67,7 +66,12 @@ impl Destination {
     }
 }
 
-type Sender = SendRequest<Payload>;
+/// A connection that takes requests.
+struct Sender {
+    requests: SendRequest<Payload>,
+    /// Ends the connection at once, whatever it waits for.
+    abort: AbortHandle,
+}
 
 /// Sends cleared requests to one destination over HTTP/1.1.
 pub struct Client {
@@ -88,8 +92,8 @@ impl Client {
         Ok(Self { destination, host, timeouts, idle: Mutex::default() })
     }
 
-    /// Sends a request on: `path` (with query) is appended to the destination's base. `payload` is `None` for a
-    /// request without one. The clearance is what entitles to send at all.
+    /// Sends a request without a payload on: `path` (with query) is appended to the destination's base. The clearance is
+    /// what entitles to send at all.
     ///
     /// # Errors
     /// [`ForwardError`] when no answer began.
@@ -98,52 +102,80 @@ impl Client {
         _cleared: &Cleared,
         method: http::Method,
         path: &str,
-        mut headers: http::HeaderMap,
-        payload: Option<Payload>,
+        headers: http::HeaderMap,
     ) -> Result<http::Response<Incoming>, ForwardError> {
+        let request = self.request(method, path, headers, nothing())?;
+        match tokio::time::timeout(self.timeouts.response, self.exchange(request, None)).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(ForwardError::ResponseTimeout(self.destination.authority.clone())),
+        }
+    }
+
+    /// Sends a request with a payload on. The answer may begin before the payload has ended: [`Client::stalled`] says
+    /// how long to wait for the rest. Where this fails, the payload is given up.
+    ///
+    /// # Errors
+    /// [`ForwardError`] when no answer began.
+    pub async fn upload(
+        &self,
+        _cleared: &Cleared,
+        method: http::Method,
+        path: &str,
+        headers: http::HeaderMap,
+        upload: &Upload,
+    ) -> Result<http::Response<Incoming>, ForwardError> {
+        let payload = upload.take().unwrap_or_else(nothing);
+        let request = self.request(method, path, headers, payload)?;
+        let answer = tokio::select! {
+            biased;
+            answer = self.exchange(request, Some(upload)) => answer,
+            () = self.stalled(upload) => Err(ForwardError::ResponseTimeout(self.destination.authority.clone())),
+        };
+        if answer.is_err() {
+            upload.abort();
+        }
+        answer
+    }
+
+    /// Returns once the destination has taken nothing of an upload for as long as it may. A long upload is no silence:
+    /// only a side that takes nothing more and says nothing is given up.
+    pub async fn stalled(&self, upload: &Upload) {
+        upload.stalled(self.timeouts.response).await;
+    }
+
+    fn request(
+        &self,
+        method: http::Method,
+        path: &str,
+        mut headers: http::HeaderMap,
+        payload: Payload,
+    ) -> Result<http::Request<Payload>, ForwardError> {
         headers.insert(http::header::HOST, self.host.clone());
         let uri = format!("{}{path}", self.destination.base);
         let uri = http::Uri::try_from(uri).map_err(|_| {
             ForwardError::Destination(format!("{} has a base path that cannot be used", self.destination.authority))
         })?;
-        let repeatable = payload.is_none();
-        let taken = Arc::new(AtomicU64::new(0));
-        let payload = payload.map_or_else(nothing, |payload| {
-            let taken = Arc::clone(&taken);
-            payload
-                .map_frame(move |frame| {
-                    taken.fetch_add(1, Ordering::Relaxed);
-                    frame
-                })
-                .boxed_unsync()
-        });
         let mut request = http::Request::new(payload);
         *request.method_mut() = method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;
-        let mut exchange = pin!(self.exchange(request, repeatable));
-        loop {
-            let before = taken.load(Ordering::Relaxed);
-            if let Ok(answer) = tokio::time::timeout(self.timeouts.response, exchange.as_mut()).await {
-                return answer;
-            }
-            // A long upload is no silence: only a side that takes nothing more and says nothing is given up.
-            if taken.load(Ordering::Relaxed) == before {
-                return Err(ForwardError::ResponseTimeout(self.destination.authority.clone()));
-            }
-        }
+        Ok(request)
     }
 
     async fn exchange(
         &self,
         mut request: http::Request<Payload>,
-        repeatable: bool,
+        upload: Option<&Upload>,
     ) -> Result<http::Response<Incoming>, ForwardError> {
         // A kept connection may have been closed by the other side a moment ago: what was provably not sent, or asks
-        // for nothing but an answer, is sent once more over a new one.
-        while let Some(mut sender) = self.kept() {
-            let again = repeatable.then(|| copy(&request));
-            match sender.try_send_request(request).await {
+        // for nothing but an answer, is sent once more over a new one. Not over another kept one: a request that is
+        // itself what makes the other side close would end them all.
+        if let Some(mut sender) = self.kept() {
+            let again = upload.is_none().then(|| copy(&request));
+            if let Some(upload) = upload {
+                upload.goes_over(sender.abort.clone());
+            }
+            match sender.requests.try_send_request(request).await {
                 Ok(answer) => {
                     self.keep(sender);
                     return Ok(answer);
@@ -156,7 +188,10 @@ impl Client {
         }
         // Boxed: the room for a TLS handshake would otherwise be part of every exchange.
         let mut sender = Box::pin(self.connect()).await?;
-        let answer = sender.send_request(request).await.map_err(|cause| self.broken(cause))?;
+        if let Some(upload) = upload {
+            upload.goes_over(sender.abort.clone());
+        }
+        let answer = sender.requests.send_request(request).await.map_err(|cause| self.broken(cause))?;
         self.keep(sender);
         Ok(answer)
     }
@@ -168,9 +203,11 @@ impl Client {
     /// A kept connection that is ready for a request.
     fn kept(&self) -> Option<Sender> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(place) = idle.iter().rposition(|sender| sender.is_ready() || sender.is_closed()) {
+        while let Some(place) =
+            idle.iter().rposition(|sender| sender.requests.is_ready() || sender.requests.is_closed())
+        {
             let sender = idle.swap_remove(place);
-            if sender.is_ready() {
+            if sender.requests.is_ready() {
                 return Some(sender);
             }
         }
@@ -181,7 +218,7 @@ impl Client {
     fn keep(&self, sender: Sender) {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.len() >= IDLE_CONNECTIONS {
-            idle.retain(|sender| !sender.is_closed());
+            idle.retain(|sender| !sender.requests.is_closed());
         }
         if idle.len() < IDLE_CONNECTIONS {
             idle.push(sender);
@@ -214,14 +251,14 @@ async fn http1<S>(stream: S) -> Result<Sender, hyper::Error>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
-    let (sender, connection) =
+    let (requests, connection) =
         hyper::client::conn::http1::Builder::new().max_buf_size(BUFFER_BYTES).handshake(TokioIo::new(stream)).await?;
-    tokio::spawn(async move {
+    let connection = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "a connection to an upstream or partner ended");
         }
     });
-    Ok(sender)
+    Ok(Sender { requests, abort: connection.abort_handle() })
 }
 
 /// The payload of a request that has none.
@@ -236,4 +273,55 @@ fn copy(request: &http::Request<Payload>) -> http::Request<Payload> {
     *copy.uri_mut() = request.uri().clone();
     *copy.headers_mut() = request.headers().clone();
     copy
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use tokio::sync::Barrier;
+
+    use super::*;
+
+    const KEPT: usize = 3;
+
+    /// Answers the first request of each connection, the first few together, and closes it at the second.
+    async fn serve_one_each(socket: TcpListener, second: Arc<AtomicUsize>) {
+        let together = Arc::new(Barrier::new(KEPT));
+        for number in 0.. {
+            let (mut stream, _) = socket.accept().await.unwrap();
+            let (together, second) = (Arc::clone(&together), Arc::clone(&second));
+            tokio::spawn(async move {
+                let mut head = [0; 4096];
+                assert_ne!(stream.read(&mut head).await.unwrap(), 0);
+                if number < KEPT {
+                    together.wait().await;
+                }
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+                if stream.read(&mut head).await.is_ok_and(|bytes| bytes > 0) {
+                    second.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_is_sent_once_more_and_no_oftener() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let destination = Destination::upstream(&format!("http://{}", socket.local_addr().unwrap())).unwrap();
+        let second = Arc::new(AtomicUsize::new(0));
+        let server = tokio::spawn(serve_one_each(socket, Arc::clone(&second)));
+        let client = Client::new(destination, Timeouts::default()).unwrap();
+        let exchange = async || {
+            let request = client.request(http::Method::GET, "/", http::HeaderMap::new(), nothing()).unwrap();
+            client.exchange(request, None).await.unwrap().into_body().collect().await.unwrap();
+        };
+        tokio::join!(exchange(), exchange(), exchange());
+        assert_eq!(client.idle.lock().unwrap().len(), KEPT);
+        exchange().await;
+        assert_eq!(second.load(Ordering::SeqCst), 1, "kept connections were used up for one request");
+        server.abort();
+    }
 }

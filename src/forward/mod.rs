@@ -6,12 +6,14 @@
 mod client;
 mod headers;
 mod patient;
+mod upload;
 
 use std::time::Duration;
 
 pub use client::{Client, Destination};
 pub use headers::{reply_headers, request_headers};
-pub use patient::{Patient, Stalled};
+pub use patient::{Pace, Patient, Stalled, TooSlow};
+pub use upload::Upload;
 
 use crate::types::Blame;
 
@@ -25,7 +27,8 @@ pub type Payload = http_body_util::combinators::UnsyncBoxBody<bytes::Bytes, Body
 pub struct Timeouts {
     /// To connect, TLS included.
     pub connect: Duration,
-    /// From the request's last byte of head to the answer's.
+    /// From the request's last byte of head to the answer's. With a payload under way, the longest that the other side
+    /// may take nothing of it; the time in which there is nothing to take does not count.
     pub response: Duration,
     /// The longest silence inside a payload.
     pub idle: Duration,
@@ -75,11 +78,6 @@ pub enum ForwardError {
 }
 
 impl ForwardError {
-    /// Whether it was the payload that failed on its way, rather than the other side.
-    pub fn is_payloads(&self) -> bool {
-        matches!(self, Self::Broken { cause, .. } if cause.is_user())
-    }
-
     /// A stable code, also a metric label.
     pub fn code(&self) -> &'static str {
         match self {

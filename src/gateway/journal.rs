@@ -1,12 +1,12 @@
 //! One exchange as the record tells it: a decision entry, and an outcome entry however it ends.
 
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use http::StatusCode;
-use tokio::sync::OwnedSemaphorePermit;
 
 use super::Gateway;
+use super::places::Place;
 use super::setup::OpenId;
 use crate::authenticate::Requester;
 use crate::decide::{Direction, Permit, Verdict};
@@ -34,6 +34,7 @@ pub(super) struct Story {
     pub(super) action: Option<String>,
     pub(super) agreement: Option<String>,
     pub(super) method: http::Method,
+    pub(super) version: http::Version,
     /// Absent when the connection ended before a request came.
     pub(super) path: Option<String>,
 }
@@ -150,8 +151,10 @@ pub(super) struct Closing {
     /// Set once an answer is on its way: from then on the end of its payload is the end of the exchange.
     answered: AtomicU16,
     upstream_status: AtomicU16,
+    /// What became of the payload of a push, told when it ended or was let go of.
+    sent: OnceLock<Box<Summary>>,
     /// The exchange's place among those in progress, given back when it is over.
-    place: Mutex<Option<OwnedSemaphorePermit>>,
+    place: Mutex<Option<Place>>,
     /// Given back only after the outcome is queued.
     _open: Arc<OpenId>,
 }
@@ -161,7 +164,7 @@ impl Closing {
         gateway: &Gateway,
         story: &Story,
         accompanying: Vec<CarriedOut>,
-        place: Option<OwnedSemaphorePermit>,
+        place: Option<Place>,
     ) -> Arc<Self> {
         Arc::new(Self {
             log: gateway.log.clone(),
@@ -173,6 +176,7 @@ impl Closing {
             done: AtomicBool::new(false),
             answered: AtomicU16::new(0),
             upstream_status: AtomicU16::new(0),
+            sent: OnceLock::new(),
             place: Mutex::new(place),
             _open: Arc::clone(&story.open),
         })
@@ -205,11 +209,26 @@ impl Closing {
         }
     }
 
-    /// The exchange is over.
+    /// The payload of a push ended: what left is part of the outcome, however the exchange ends.
+    pub(super) fn pushed(&self, summary: Summary) {
+        // Told once, as a body reports once.
+        let _ = self.sent.set(Box::new(summary));
+    }
+
+    /// What became of the payload of a push, once that is known.
+    pub(super) fn sent(&self) -> Option<&Summary> {
+        self.sent.get().map(Box::as_ref)
+    }
+
+    /// The exchange is over. A push that ends as refused after some of its payload left is broken: a refusal says that
+    /// nothing did.
     pub(super) fn close(&self, ended: Ended, status: Option<u16>, code: Option<&str>, summary: Option<&Summary>) {
         if self.done.swap(true, Ordering::AcqRel) {
             return;
         }
+        let sent = self.sent().filter(|sent| sent.bytes_out > 0);
+        let ended = if ended == Ended::Refused && sent.is_some() { Ended::Broken } else { ended };
+        let summary = summary.or(sent);
         let now = self.clock.now();
         let mut entry = OutcomeEntry::new(self.exchange, now, ended);
         entry.status = status;

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use lru::LruCache;
 use rustls::pki_types::CertificateDer;
 use serde_json::{Map, Value, json};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
+use super::places::Places;
 use super::{Gateway, Route};
 use crate::authenticate::{AuthenticateError, Credentials, PartnerEntry, Partners, PassMinter, PassVerifier, Tls};
 use crate::decide::{Agreement, Approvals, Dataset, Policy};
@@ -61,7 +62,7 @@ pub struct Setup {
     pub log: Log,
     /// Keys for pseudonyms.
     pub pseudonyms: Option<PseudonymKeys>,
-    /// Exchanges in progress at once.
+    /// Exchanges in progress at once; with one partner, half of them.
     pub exchanges: usize,
     /// Time limits towards upstreams and partners.
     pub timeouts: Timeouts,
@@ -96,6 +97,7 @@ impl Gateway {
             setup.pass_lifetime,
             Arc::clone(&setup.clock),
         )?;
+        let places = Places::new(setup.exchanges, partners.iter().map(|partner| partner.id()));
         let mut gateways = HashMap::new();
         for partner in partners.iter() {
             if let Some(endpoint) = partner.endpoint() {
@@ -134,7 +136,7 @@ impl Gateway {
             gateways,
             log: setup.log,
             pseudonyms: setup.pseudonyms.map(Arc::new),
-            places: Arc::new(Semaphore::new(setup.exchanges)),
+            places,
             evaluations: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get))),
             exchange_ids: ExchangeIds::new(),
             handshakes: HandshakeRecords::new(),
@@ -154,6 +156,8 @@ struct Ids {
     open: HashSet<ExchangeId>,
     /// Ids given out lately.
     recent: LruCache<ExchangeId, ()>,
+    /// Told when the last open exchange ends; there only once somebody waits for that.
+    settled: Option<Arc<Notify>>,
 }
 
 /// Ids remembered after their exchange; a partner that waits until one is evicted could take it again, which only makes
@@ -176,13 +180,32 @@ impl OpenId {
 
 impl Drop for OpenId {
     fn drop(&mut self) {
-        self.ids.lock().unwrap_or_else(PoisonError::into_inner).open.remove(&self.id);
+        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
+        ids.open.remove(&self.id);
+        if ids.open.is_empty()
+            && let Some(settled) = &ids.settled
+        {
+            settled.notify_waiters();
+        }
     }
 }
 
 impl ExchangeIds {
     fn new() -> Self {
-        Self(Arc::new(Mutex::new(Ids { open: HashSet::new(), recent: LruCache::new(RECENT) })))
+        Self(Arc::new(Mutex::new(Ids { open: HashSet::new(), recent: LruCache::new(RECENT), settled: None })))
+    }
+
+    /// Returns once no exchange is open.
+    pub(super) async fn settled(&self) {
+        let settled = {
+            let mut ids = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if ids.open.is_empty() {
+                return;
+            }
+            // Made under the lock, so that the end of the last exchange cannot slip by.
+            Arc::clone(ids.settled.get_or_insert_default()).notified_owned()
+        };
+        settled.await;
     }
 
     /// The id that the other side proposes if it is new and recent, so that both logs name the exchange alike; else a

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::uri::Authority;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
 
 use super::journal::Story;
@@ -71,6 +71,7 @@ impl Handler for PartnerSide {
                 action: None,
                 agreement: None,
                 method: Method::CONNECT,
+                version: Version::HTTP_11,
                 path: None,
             };
             // There is no request to answer: the peer saw a TLS alert, the record says why.
@@ -142,6 +143,7 @@ fn story(open: OpenId, at: Timestamp, direction: Direction, head: &http::request
         action: None,
         agreement: None,
         method: head.method.clone(),
+        version: head.version,
         path: Some(recorded(head.uri.path())),
     }
 }
@@ -167,7 +169,7 @@ impl Gateway {
         let (certificate, partner) = session.0.as_ref().map_err(|error| Refusal::from(error.clone()))?;
         story.counterparty = Some(partner.id().clone());
         story.certificate = Some(certificate.digest());
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refusal::new("overloaded"))?;
+        let place = self.places.take(partner.id()).ok_or_else(|| Refusal::new("overloaded"))?;
         // The handshake looked at the dates, and a connection may last.
         if story.at > certificate.validity().1 {
             return Err(AuthenticateError::CertificateExpired.into());
@@ -225,7 +227,6 @@ impl Gateway {
         head: &http::request::Parts,
         body: &mut Option<Incoming>,
     ) -> Result<Response<Body>, Stopped> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refusal::new("overloaded"))?;
         if !is_local(head) {
             return Err(Refusal::new("host_not_local").into());
         }
@@ -239,6 +240,7 @@ impl Gateway {
         let party = party.parse::<PartyId>().map_err(|_| Refusal::new("party_unknown"))?;
         let partner = self.partners.get(&party).ok_or_else(|| Refusal::new("party_unknown"))?;
         story.counterparty = Some(partner.id().clone());
+        let place = self.places.take(partner.id()).ok_or_else(|| Refusal::new("overloaded"))?;
         let client = self.gateways.get(&party).ok_or_else(|| Refusal::new("party_unknown"))?;
         let id = dataset.parse::<DatasetId>().map_err(|_| Refusal::new("dataset_unknown"))?;
         story.dataset = Some(id.clone());

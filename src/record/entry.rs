@@ -48,7 +48,7 @@ pub enum Verdict {
 pub enum Ended {
     /// Every byte went through.
     Complete,
-    /// Nothing of the dataset left, but for the `bytes_out` of a push that the other side refused.
+    /// Nothing of the payload left.
     Refused,
     /// It broke off on the way; `bytes_out` had left by then.
     Broken,

@@ -16,6 +16,10 @@ use crate::accept::{self, Drain, Listener};
 use crate::gateway::{Gateway, LocalSide, PartnerSide};
 use crate::types::SystemClock;
 
+/// What is cut at the end of a drain still has its outcome to tell: its tasks need a turn each, and a log that has
+/// fallen behind some room in its queue.
+const SETTLE: Duration = Duration::from_secs(5);
+
 /// Where a running gateway listens.
 #[derive(Debug, Clone, Copy)]
 pub struct Addresses {
@@ -92,13 +96,18 @@ impl Running {
         &self.gateway
     }
 
-    /// Drains: no new connections, exchanges in flight finish or are cut at the deadline, the log is closed.
+    /// Drains: no new connections, exchanges in flight finish or are cut at the deadline, the log is closed once each of
+    /// them has told its outcome.
     ///
     /// # Errors
     /// When the log could not be closed properly.
     pub async fn stop(mut self) -> Result<()> {
         self.drain.begin();
         while self.listeners.join_next().await.is_some() {}
+        // HTTP/2 runs each exchange in a task of its own, which outlives its connection by a little.
+        if tokio::time::timeout(SETTLE, self.gateway.settled()).await.is_err() {
+            tracing::error!("exchanges were left without an outcome; the next start closes them as unknown");
+        }
         self.gateway.log().close().await.context("closing the log")
     }
 }

@@ -17,5 +17,6 @@ mod people;
 mod push;
 mod refusals;
 mod review;
+mod stalls;
 mod streams;
 mod trade_secret;

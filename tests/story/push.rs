@@ -112,15 +112,18 @@ async fn our_own_policy_decides_before_anything_leaves() {
     let sender = books.wessex.of(&unwanted);
     assert_eq!(sender.decision["decision"], "permit");
     assert_eq!(sender.outcome["code"], "partner_refused");
-    assert_eq!(sender.outcome["ended"], "refused");
+    // It had left when the refusal came, and the record says so.
+    assert_eq!(sender.outcome["ended"], "broken");
+    assert_eq!(sender.outcome["bytes_out"], READINGS.len());
+    assert_eq!(sender.outcome["digest_after"], sha256(READINGS.as_bytes()));
 }
 
-/// What a log may say of a push that broke off: not complete, and under a code if there was still somebody to tell.
+/// What a log says of a push that broke off after twenty bytes.
 fn check_broken(outcome: &Value) {
-    let (ended, code) = (&outcome["ended"], &outcome["code"]);
-    let fits = ended == "broken" || (ended == "refused" && code == "upload_broken");
-    assert!(fits, "{outcome}");
+    assert_eq!(outcome["ended"], "broken", "{outcome}");
     assert_ne!(outcome["status"], 201);
+    assert_eq!(outcome["bytes_out"], 20);
+    assert_eq!(outcome["digest_after"], sha256(&READINGS.as_bytes()[..20]));
 }
 
 #[tokio::test]

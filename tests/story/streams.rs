@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 
-use crate::world::{Feeder, World, fed, get, sha256, soon, until, whole};
+use crate::world::{Feeder, Tuning, World, fed, get, sha256, soon, until, whole};
 
 const PATH: &str = "/data/usgs-earthquakes/archive.bin";
 const UPSTREAM_PATH: &str = "/usgs-earthquakes/archive.bin";
@@ -187,6 +188,44 @@ async fn a_drain_finishes_what_is_in_flight_and_takes_nothing_new() {
     soon("the end", stopping).await.unwrap().unwrap();
     let books = world.close().await;
     books.kansai.named(&exchange).check_complete(&whole, &whole);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_drain_cuts_has_an_outcome() {
+    const STREAMS: usize = 30;
+    let mut world = World::tuned(Tuning { drain: Duration::from_millis(50), ..Tuning::default() }).await;
+    let wessex = world.peer("wessex.example").http2();
+    let pass = wessex.pass("dfft:DisasterResponse").sign();
+    let mut connection = wessex.connect().await.unwrap();
+    let mut held = Vec::new();
+    for number in 0..STREAMS {
+        let feeder = world.kansai.upstream.feed(&format!("/usgs-earthquakes/{number}"), OCTETS, None);
+        feeder.send(Ok(piece(number))).await.unwrap();
+        let answer = connection.open(get(&format!("/data/usgs-earthquakes/{number}"), &pass)).await.unwrap();
+        held.push((feeder, answer));
+    }
+    soon("the end", world.kansai.stop()).await.unwrap().unwrap();
+    let books = world.close().await;
+    // That each decision has its outcome, the books have seen to.
+    let told = books.kansai.all();
+    assert_eq!(told.len(), STREAMS);
+    assert!(told.iter().all(|told| told.outcome["ended"] == "broken"));
+}
+
+#[tokio::test]
+async fn an_answer_without_room_to_go_is_not_complete() {
+    let world = World::open().await;
+    world.kansai.upstream.offer(UPSTREAM_PATH, OCTETS, "data");
+    let wessex = world.peer("wessex.example").http2().with_window(0);
+    let mut connection = wessex.connect().await.unwrap();
+    let answer = connection.open(get(PATH, &wessex.pass("dfft:DisasterResponse").sign())).await.unwrap();
+    let exchange = answer.headers()["sekisho-exchange"].to_str().unwrap().to_owned();
+    // The head says that it worked, and not a byte of the payload may leave before the stream is reset.
+    drop(answer);
+    world.kansai.recorded(2).await;
+    drop(connection);
+    let books = world.close().await;
+    assert_eq!(books.kansai.named(&exchange).outcome["ended"], "broken");
 }
 
 #[tokio::test]

@@ -140,6 +140,7 @@ pub struct Peer {
     pub protocol: Protocol,
     provider: Provider,
     receive_buffer: Option<u32>,
+    window: Option<u32>,
 }
 
 impl Peer {
@@ -153,6 +154,7 @@ impl Peer {
             protocol: Protocol::Http1,
             provider: provider.clone(),
             receive_buffer: None,
+            window: None,
         }
     }
 
@@ -168,6 +170,12 @@ impl Peer {
         self
     }
 
+    /// Over HTTP/2, lets each answer begin with only so many bytes until it is read.
+    pub fn with_window(mut self, bytes: u32) -> Self {
+        self.window = Some(bytes);
+        self
+    }
+
     /// A pass as it should be, to be changed and signed.
     pub fn pass(&self, purpose: &str) -> Pass {
         Pass::new(&self.party, &self.provider.party, &self.leaf, &self.pass_key_pem, &*self.clock).purpose(purpose)
@@ -180,7 +188,10 @@ impl Peer {
             Protocol::Http1 => Connection::http1(stream).await,
             Protocol::Http2 => {
                 assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
-                let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+                let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+                    .initial_stream_window_size(self.window)
+                    .handshake(TokioIo::new(stream))
+                    .await?;
                 tokio::spawn(connection);
                 Ok(Connection { sender: Sender::Http2(sender), host: "localhost".to_owned() })
             }

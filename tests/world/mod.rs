@@ -13,6 +13,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sekisho::accept::Limits;
+use sekisho::forward::Timeouts;
 use sekisho::shell::certs::{Authority, Identity, Leaf};
 use sekisho::types::{ManualClock, PartyId, Timestamp};
 
@@ -27,6 +29,24 @@ pub const START: Timestamp = Timestamp::from_seconds(1_795_251_600);
 /// How long anything may take before a test gives up. Nothing waits for this long unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Limits of time of both gateways. The defaults are those of a configuration that says nothing.
+#[derive(Clone)]
+pub struct Tuning {
+    pub limits: Limits,
+    pub timeouts: Timeouts,
+    pub drain: Duration,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self {
+            limits: Limits { head_bytes: 32 * 1024, headers: 100, ..Limits::default() },
+            timeouts: Timeouts::default(),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
 /// Kansai (Japan, which holds most of the data), Wessex (United Kingdom), and Kansai's partners without a gateway.
 pub struct World {
     pub clock: Arc<ManualClock>,
@@ -39,6 +59,11 @@ pub struct World {
 impl World {
     /// Starts both organisations with the registry of `registry.rs`.
     pub async fn open() -> Self {
+        Self::tuned(Tuning::default()).await
+    }
+
+    /// The same with other limits of time.
+    pub async fn tuned(tuning: Tuning) -> Self {
         let clock = Arc::new(ManualClock::new(START));
         let directory = tempfile::tempdir().unwrap();
         let partners: HashMap<_, _> =
@@ -49,23 +74,17 @@ impl World {
         let mut known = vec![registry::entry(&registry::WESSEX_AS_PARTNER, &wessex, Some(wessex_port.address()))];
         known.extend(registry::PARTNERS.iter().map(|partner| registry::entry(partner, &partners[partner.id], None)));
         let upstream = Upstream::start().await;
-        let kansai = Organisation::start(
-            registry::kansai(&kansai, known, &upstream, &directory.path().join("kansai"), clock.clone()),
-            kansai,
-            upstream,
-            directory.path().join("kansai"),
-            kansai_port,
-        );
+        let mut setup = registry::kansai(&kansai, known, &upstream, &directory.path().join("kansai"), clock.clone());
+        setup.timeouts = tuning.timeouts.clone();
+        let kansai =
+            Organisation::start(setup, &tuning, kansai, upstream, directory.path().join("kansai"), kansai_port);
         let known =
             vec![registry::entry(&registry::KANSAI_AS_PARTNER, &kansai.identity, Some(kansai.partner_address()))];
         let upstream = Upstream::start().await;
-        let wessex = Organisation::start(
-            registry::wessex(&wessex, known, &upstream, &directory.path().join("wessex"), clock.clone()),
-            wessex,
-            upstream,
-            directory.path().join("wessex"),
-            wessex_port,
-        );
+        let mut setup = registry::wessex(&wessex, known, &upstream, &directory.path().join("wessex"), clock.clone());
+        setup.timeouts = tuning.timeouts.clone();
+        let wessex =
+            Organisation::start(setup, &tuning, wessex, upstream, directory.path().join("wessex"), wessex_port);
         Self { clock, kansai, wessex, partners, _directory: directory }
     }
 

@@ -3,17 +3,15 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Method, Request};
-use sekisho::accept::Limits;
 use sekisho::gateway::{Gateway, Setup};
 use sekisho::shell::certs::Identity;
 use sekisho::shell::{Addresses, Listening, Running, State};
 use sekisho::types::PartyId;
 
 use super::client::{ClientBody, Connection, Failure, Provider, Reply, whole};
-use super::{Book, Upstream, until};
+use super::{Book, Tuning, Upstream, until};
 
 /// A port that nobody else gets until the gateway listens on it: bound, and bound again by the gateway.
 pub struct Reserved {
@@ -45,7 +43,14 @@ pub struct Organisation {
 }
 
 impl Organisation {
-    pub fn start(setup: Setup, identity: Identity, upstream: Upstream, directory: PathBuf, port: Reserved) -> Self {
+    pub fn start(
+        setup: Setup,
+        tuning: &Tuning,
+        identity: Identity,
+        upstream: Upstream,
+        directory: PathBuf,
+        port: Reserved,
+    ) -> Self {
         let log_directory = setup.log.directory().to_owned();
         let gateway = Gateway::assemble(setup).unwrap();
         let state = Arc::new(State::open(&directory.join("state"), &gateway).unwrap());
@@ -54,9 +59,8 @@ impl Organisation {
             partner: port.address(),
             local: Some(any),
             admin: Some(any),
-            // As a configuration that says nothing has it.
-            limits: Limits { head_bytes: 32 * 1024, headers: 100, ..Limits::default() },
-            drain: Duration::from_secs(30),
+            limits: tuning.limits.clone(),
+            drain: tuning.drain,
         };
         let running = Running::start(Arc::clone(&gateway), state, &listening).unwrap();
         let addresses = running.addresses();

@@ -45,6 +45,8 @@ struct Answer {
 #[derive(Default)]
 struct Shelf {
     answers: Mutex<HashMap<String, Answer>>,
+    /// Paths where a push is read no further than its first piece, and what it is answered then, if anything.
+    unread: Mutex<HashMap<String, Option<StatusCode>>>,
     seen: Mutex<Vec<Seen>>,
     changed: watch::Sender<()>,
 }
@@ -93,6 +95,12 @@ impl Upstream {
         let (feeder, body) = fed();
         self.put(path, StatusCode::OK, content_type, length, Body::Fed(Some(body)));
         feeder
+    }
+
+    /// Reads no more than the first piece of a push to `path`, answers it with this status, if there is one, and then
+    /// neither reads on nor closes.
+    pub fn stop_reading(&self, path: &str, status: Option<StatusCode>) {
+        self.shelf.unread.lock().unwrap().insert(path.to_owned(), status);
     }
 
     fn put(&self, path: &str, status: StatusCode, content_type: &str, length: Option<usize>, body: Body) {
@@ -160,6 +168,22 @@ async fn answer(shelf: Arc<Shelf>, request: Request<Incoming>) -> Result<Respons
         shelf.changed.send_replace(());
         if !matches!(frame, Some(Ok(_))) {
             break;
+        }
+        let unread = shelf.unread.lock().unwrap().get(&path).copied();
+        if let Some(status) = unread {
+            let (silent, mut response) = (status.is_none(), Response::new(whole("enough\n")));
+            *response.status_mut() = status.unwrap_or_default();
+            // Kept until the other side gives the connection up.
+            let held = async move {
+                std::future::pending::<()>().await;
+                drop(body);
+            };
+            if silent {
+                held.await;
+            } else {
+                tokio::spawn(held);
+            }
+            return Ok(response);
         }
     }
     if matches!(head.method, Method::PUT | Method::POST) {

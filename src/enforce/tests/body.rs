@@ -212,6 +212,31 @@ async fn a_body_that_is_let_go_is_broken() {
 }
 
 #[tokio::test]
+async fn an_end_that_is_to_be_asked_for_is_not_assumed() {
+    for filter in [None, redact()] {
+        let (body, reports) = body(vec![give("[1]")], Some(3), filter);
+        let mut body = body.ending_when_asked();
+        assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "[1]");
+        assert!(!body.is_end_stream());
+        drop(body);
+        let summary = only(&reports);
+        assert_eq!((summary.bytes_out, summary.ended), (3, Ended::Broken));
+    }
+    let (asked, reports) = body(vec![give("[1]")], Some(3), None);
+    let mut asked = asked.ending_when_asked();
+    assert_eq!(collect(&mut asked).await.0, b"[1]");
+    assert!(asked.is_end_stream());
+    assert_eq!(only(&reports).ended, Ended::Complete);
+    // Nothing is complete at once.
+    let (empty, reports) = body(vec![], Some(0), None);
+    let mut empty = empty.ending_when_asked();
+    empty.prime().await.unwrap();
+    assert!(empty.is_end_stream());
+    drop(empty);
+    assert_eq!(only(&reports).ended, Ended::Complete);
+}
+
+#[tokio::test]
 async fn one_large_frame_is_taken_in_pieces() {
     let large = format!("[{}1]", "1,".repeat(500_000));
     let (mut body, reports) = body(vec![give(&large)], None, redact());

@@ -22,11 +22,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Ver
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body as _, Incoming};
 use rustls::pki_types::CertificateDer;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::authenticate::{AuthenticateError, Partner, Partners, PassMinter, PassVerifier, Tls};
 use crate::decide::{Agreement, Agreements, Approvals, Dataset, Direction, Permit, Policy, Question, Ruling};
-use crate::enforce::{BodyError as PayloadError, Cleared, Context, FilteredBody, PseudonymKeys};
+use crate::enforce::{BodyError as PayloadError, Cleared, Context, EnforceError, Filter, FilteredBody, PseudonymKeys};
 use crate::forward::{BodyError, Client, Patient, reply_headers, request_headers};
 use crate::record::{Ended, Log, RecordError};
 use crate::refusal::Refusal;
@@ -71,6 +71,8 @@ pub struct Gateway {
     log: Log,
     pseudonyms: Option<Arc<PseudonymKeys>>,
     places: Places,
+    /// Room for payloads that have to be held whole.
+    whole_payloads: Arc<Semaphore>,
     /// Turns to evaluate the policy.
     evaluations: Arc<Semaphore>,
     exchange_ids: ExchangeIds,
@@ -273,14 +275,16 @@ impl Gateway {
         }
         let (head, payload) = answer.into_parts();
         // An answer to HEAD has no payload to carry anything out on, and its headers tell nothing of the original.
-        let filter = if untouched || story.method == Method::HEAD {
-            None
-        } else {
-            Some(plan.open(text(&head.headers, header::CONTENT_TYPE), text(&head.headers, header::CONTENT_ENCODING))?)
+        let (filter, room) = match story.method {
+            Method::HEAD => (None, None),
+            _ => self.filter(cleared, &head.headers)?,
         };
         let on_end = {
             let closing = Arc::clone(closing);
-            move |summary| closing.streamed(&summary)
+            move |summary| {
+                drop(room);
+                closing.streamed(&summary);
+            }
         };
         let mut payload = FilteredBody::new(Patient::new(payload, self.idle), filter, on_end);
         if story.version == Version::HTTP_2 {
@@ -300,6 +304,24 @@ impl Gateway {
         }
         closing.answering(status);
         Ok(response)
+    }
+
+    /// What changes a payload with these headers, and the room to hold the whole of it where that is needed.
+    fn filter(
+        &self,
+        cleared: &Cleared,
+        headers: &HeaderMap,
+    ) -> Result<(Option<Filter>, Option<OwnedSemaphorePermit>), Refusal> {
+        let plan = cleared.plan();
+        if plan.is_pass_through() {
+            return Ok((None, None));
+        }
+        let filter = plan.open(text(headers, header::CONTENT_TYPE)?, text(headers, header::CONTENT_ENCODING)?)?;
+        let room = match plan.holds_whole_payload() {
+            true => Some(Arc::clone(&self.whole_payloads).try_acquire_owned().map_err(|_| Refusal::new("overloaded"))?),
+            false => None,
+        };
+        Ok((Some(filter), room))
     }
 
     /// A partner's refusal, which goes to our application as it came.
@@ -371,8 +393,16 @@ fn whole(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
-fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
-    headers.get(name).and_then(|value| value.to_str().ok())
+/// A header as text. One that stands twice or is no plain text could be read in another way than ours by whoever gets the
+/// payload.
+fn text(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, EnforceError> {
+    let mut values = headers.get_all(&name).iter();
+    let (first, second) = (values.next(), values.next());
+    match (first.map(HeaderValue::to_str), second) {
+        (None, _) => Ok(None),
+        (Some(Ok(text)), None) => Ok(Some(text)),
+        _ => Err(EnforceError::NotPossible(format!("its {name} stands twice or is no plain text"))),
+    }
 }
 
 /// Whether a method fetches (`Some(false)`) or sends (`Some(true)`).

@@ -12,7 +12,7 @@ use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::sync::oneshot;
 
 use super::journal::{Closing, Story};
-use super::{Arrival, Body, Gateway, OBLIGATIONS, cut, faulty, linger, text, whole};
+use super::{Arrival, Body, Gateway, OBLIGATIONS, cut, faulty, linger, whole};
 use crate::decide::Direction;
 use crate::enforce::{Cleared, Ended as StreamEnded, FilteredBody};
 use crate::forward::{Pace, Patient, Upload, request_headers};
@@ -34,16 +34,13 @@ impl Gateway {
         closing: &Arc<Closing>,
     ) -> Result<Response<Body>, Refusal> {
         let plan = cleared.plan();
-        let filter = if plan.is_pass_through() {
-            None
-        } else {
-            Some(plan.open(text(request, header::CONTENT_TYPE), text(request, header::CONTENT_ENCODING))?)
-        };
+        let (filter, room) = self.filter(cleared, request)?;
         let body = body.take().ok_or_else(|| Refusal::new("upload_broken"))?;
         let (told, mut over) = oneshot::channel();
         let on_end = {
             let closing = Arc::clone(closing);
             move |summary| {
+                drop(room);
                 closing.pushed(summary);
                 // Nobody listens only when the exchange was dropped, and then `Closing` tells its end.
                 let _ = told.send(());

@@ -34,6 +34,9 @@ pub struct DatasetSetup {
     pub single_use: bool,
 }
 
+/// Payloads that may be held whole at once, for obligations that must see all of them first: at 16 MiB each, 128 MiB.
+const WHOLE_PAYLOADS: usize = 8;
+
 /// Everything a gateway needs to know, read and checked by the shell.
 pub struct Setup {
     /// Who we are.
@@ -137,6 +140,7 @@ impl Gateway {
             log: setup.log,
             pseudonyms: setup.pseudonyms.map(Arc::new),
             places,
+            whole_payloads: Arc::new(Semaphore::new(WHOLE_PAYLOADS)),
             evaluations: Arc::new(Semaphore::new(std::thread::available_parallelism().map_or(1, NonZeroUsize::get))),
             exchange_ids: ExchangeIds::new(),
             handshakes: HandshakeRecords::new(),

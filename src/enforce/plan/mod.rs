@@ -156,6 +156,12 @@ impl Plan {
         self.steps.demands.is_empty()
     }
 
+    /// Whether a filter has to see the whole payload before any of it may leave, and so holds up to
+    /// [`MAX_GROUPED`](super::MAX_GROUPED) bytes of it.
+    pub fn holds_whole_payload(&self) -> bool {
+        self.steps.demands.iter().any(|demand| demand.action == Action::KAnonymity)
+    }
+
     /// What the recipient is told, for a `Sekisho-Obligations` header: a compact JSON array of the obligations that
     /// accompany the payload, ASCII only, at most [`MAX_CONVEYED`] bytes. `None` when there are none.
     pub fn conveyed(&self) -> Option<String> {

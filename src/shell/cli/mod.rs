@@ -133,7 +133,11 @@ fn log_to_stderr(command: &Command) -> LogBuffer {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
     let log = LogBuffer::start();
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(log.clone()).with_ansi(terminal);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(log.clone())
+        .with_ansi(terminal)
+        .with_target(false);
     if std::env::var_os("SEKISHO_LOG_FORMAT").is_some_and(|format| format == "json") {
         builder.json().init();
     } else {

@@ -10,6 +10,7 @@ mod world;
 
 mod commands;
 mod crash;
+mod demo;
 mod partners;
 mod policies;
 mod site;

@@ -104,3 +104,11 @@ async fn the_admin_listener_knows_its_own_people_only() {
     assert_eq!(unknown.code(), "party_unknown");
     assert_eq!(world.close().await.kansai.len(), 0);
 }
+
+#[tokio::test]
+async fn the_key_exchange_withstands_a_quantum_computer_where_both_sides_can() {
+    let world = World::open().await;
+    let wessex = world.peer("wessex.example");
+    assert_eq!(wessex.key_exchange().await, Some(rustls::NamedGroup::X25519MLKEM768));
+    world.close().await;
+}

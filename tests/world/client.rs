@@ -198,6 +198,12 @@ impl Peer {
         }
     }
 
+    /// The key exchange that a handshake settles on.
+    pub async fn key_exchange(&self) -> Option<rustls::NamedGroup> {
+        let stream = self.handshake().await.unwrap();
+        stream.get_ref().1.negotiated_key_exchange_group().map(|group| group.name())
+    }
+
     /// Shakes hands, says nothing and listens: what the other side says of our certificate.
     pub async fn listen(&self) -> Result<Vec<u8>, std::io::Error> {
         let mut heard = Vec::new();

@@ -53,6 +53,7 @@ async fn play(options: &Options) -> Result<Verdict> {
     for verification in stage.verify()? {
         report.verified(verification);
     }
+    let verdict = report.finish()?;
     if options.stay {
         report.say(&stage.next_steps(true)?);
         report.say("Everything keeps running; interrupt to end it.");
@@ -62,5 +63,5 @@ async fn play(options: &Options) -> Result<Verdict> {
     if options.keep.is_some() && !options.stay {
         report.say(&stage.next_steps(false)?);
     }
-    report.finish()
+    Ok(verdict)
 }

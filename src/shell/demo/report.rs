@@ -142,7 +142,7 @@ impl Report {
     }
 
     /// The end: JSON if asked for, and whether all went as the story says.
-    pub(super) fn finish(self) -> Result<Verdict> {
+    pub(super) fn finish(&self) -> Result<Verdict> {
         let well = self.failures.is_empty();
         if self.json {
             let report = json!({

@@ -60,7 +60,9 @@ if ! scripts/find-opa.sh > /dev/null; then
   if command -v go > /dev/null; then
     say "installing: opa $OPA_VERSION in target/tools (some minutes, once)"
     GOBIN="$PWD/target/tools" go install "github.com/open-policy-agent/opa@$OPA_VERSION" \
-      || say 'opa could not be installed; the comparison of policy engines will be skipped'
+      || missing 'opa could not be installed'
+  elif [[ -n ${CI:-} ]]; then
+    missing 'there is no opa and no go to install it with'
   else
     say 'there is no opa and no go to install it with; the comparison of policy engines will be skipped'
   fi

@@ -34,10 +34,12 @@ impl LogBuffer {
 
     /// Writes out what waits.
     pub(super) fn write_out(&self) {
+        // Before the lines are taken, so that of two who write the one with the older lines comes first.
+        let mut stderr = io::stderr().lock();
         let lines = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
         if !lines.is_empty() {
             // There is nowhere to tell that stderr is gone.
-            let _ = io::stderr().write_all(&lines);
+            let _ = stderr.write_all(&lines);
         }
     }
 }

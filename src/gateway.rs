@@ -25,7 +25,9 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::authenticate::{AuthenticateError, Partner, Partners, PassMinter, PassVerifier, Tls};
-use crate::decide::{Agreement, Agreements, Approvals, Dataset, Direction, Permit, Policy, Question, Ruling};
+use crate::decide::{
+    Agreement, Agreements, Approvals, Dataset, DecideError, Direction, InForce, Permit, Question, Ruling, rule,
+};
 use crate::enforce::{BodyError as PayloadError, Cleared, Context, EnforceError, Filter, FilteredBody, PseudonymKeys};
 use crate::forward::{BodyError, Client, Patient, reply_headers, request_headers};
 use crate::record::{Ended, Log, RecordError};
@@ -63,7 +65,7 @@ pub struct Gateway {
     passes: PassVerifier,
     minter: PassMinter,
     subject: String,
-    policy: Arc<Policy>,
+    policies: InForce,
     approvals: Approvals,
     agreements: Agreements,
     routes: HashMap<DatasetId, Arc<Route>>,
@@ -79,7 +81,6 @@ pub struct Gateway {
     handshakes: HandshakeRecords,
     idle: Duration,
     clock: Arc<dyn Clock>,
-    about: Bytes,
     jwks: Bytes,
 }
 
@@ -128,6 +129,11 @@ impl Gateway {
     /// Our partners.
     pub fn partners(&self) -> &Arc<Partners> {
         &self.partners
+    }
+
+    /// The policies in force.
+    pub fn policies(&self) -> &InForce {
+        &self.policies
     }
 
     /// The approvals on file.
@@ -220,24 +226,22 @@ impl Gateway {
             path: &arrival.path,
         };
         let (input, digest) = question.input();
-        let decision = match self.policy.recall(&digest) {
+        let policies = self.policies.current();
+        let decision = match policies.recall(&digest) {
             Some(decision) => Ok(decision),
             None => {
                 // As many at once as there are cores: more would only take from each other's budget, and a request that
                 // is given up while it waits leaves nothing behind.
                 let turn = Arc::clone(&self.evaluations).acquire_owned().await;
-                let policy = Arc::clone(&self.policy);
                 tokio::task::spawn_blocking(move || {
                     let _turn = turn;
-                    policy.decide(&String::from_utf8_lossy(&input), digest)
+                    policies.decide(&String::from_utf8_lossy(&input), digest)
                 })
                 .await
-                .unwrap_or_else(|error| {
-                    Err(crate::decide::DecideError::Failed(format!("the evaluation was lost: {error}")))
-                })
+                .unwrap_or_else(|error| Err(DecideError::Failed(format!("the evaluation was lost: {error}"))))
             }
         };
-        match Policy::rule(&question, digest, decision, &self.approvals, story.at) {
+        match rule(&question, digest, decision, &self.approvals, story.at) {
             Ruling::Permitted(permit) => Ok(permit),
             Ruling::Refused(denial) => Err(denial.into()),
         }

@@ -64,7 +64,7 @@ pub fn run_cases(bundle: &Bundle, policy: &Policy) -> Result<Vec<CaseOutcome>, D
     let mut outcomes = Vec::new();
     for file in bundle.cases() {
         let unreadable = |error: serde_json::Error| {
-            DecideError::Bundle(format!("{}:{}: not a list of cases: {error}", file.path, error.line()))
+            DecideError::unusable(format!("{}:{}: not a list of cases: {error}", file.path, error.line()))
         };
         let cases: Vec<Case> = serde_json::from_str(&file.text).map_err(unreadable)?;
         for case in cases {

@@ -1,14 +1,14 @@
-//! What a policy answered, and the permission that only a `permit` makes.
+//! What a policy answered, and what several answered together.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Approval, DecideError};
-use crate::types::{Digest, Obligation};
+use super::DecideError;
+use crate::types::{Digest, Hasher, Obligation};
 
 /// The three answers. Deny beats review beats permit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
     /// The data may cross under the obligations.
@@ -51,6 +51,12 @@ pub struct Reason {
     pub why: String,
     /// What would make it permitted.
     pub remedy: String,
+    /// Who may approve, by office, such as `export_control`; of a review. Empty for any officer.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvers: Vec<String>,
+    /// The id of the policy that gives the reason, where several are in force.
+    #[serde(default, skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
 }
 
 /// Which policy decided.
@@ -60,8 +66,31 @@ pub struct PolicyIdentity {
     pub id: String,
     /// The revision that its author gave it.
     pub revision: String,
-    /// SHA-256 over all its files.
+    /// SHA-256 over all its files; of several policies, over their digests in their order.
     pub digest: Digest,
+    /// The policies that decide together, when there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<PolicyIdentity>,
+}
+
+impl PolicyIdentity {
+    /// One policy.
+    pub fn new(id: String, revision: String, digest: Digest) -> Self {
+        Self { id, revision, digest, members: Vec::new() }
+    }
+
+    /// What policies that decide together go by: their ids and revisions joined with `+`. One policy stays what it is.
+    pub fn together(members: Vec<PolicyIdentity>) -> Self {
+        if let [one] = &members[..] {
+            return one.clone();
+        }
+        let joined = |part: fn(&PolicyIdentity) -> &str| members.iter().map(part).collect::<Vec<_>>().join("+");
+        let mut hasher = Hasher::new();
+        for member in &members {
+            hasher.update(member.digest.as_bytes());
+        }
+        Self { id: joined(|one| &one.id), revision: joined(|one| &one.revision), digest: hasher.finish(), members }
+    }
 }
 
 /// A policy's decision on one input, with the policy that made it.
@@ -101,6 +130,25 @@ impl Decision {
         Ok(Self { decision: document.decision, reasons: document.reasons, obligations: document.obligations, policy })
     }
 
+    /// What several policies answered, as one: deny beats review beats permit, and all reasons and obligations stand.
+    pub(super) fn combine(answers: Vec<Self>, policy: Arc<PolicyIdentity>) -> Self {
+        let mut combined = Self { decision: Verdict::Permit, reasons: Vec::new(), obligations: Vec::new(), policy };
+        for answer in answers {
+            combined.decision = combined.decision.max(answer.decision);
+            let named = |mut reason: Reason| {
+                reason.policy = Some(answer.policy.id.clone());
+                reason
+            };
+            combined.reasons.extend(answer.reasons.into_iter().map(named));
+            for obligation in answer.obligations {
+                if !combined.obligations.contains(&obligation) {
+                    combined.obligations.push(obligation);
+                }
+            }
+        }
+        combined
+    }
+
     /// Permit, review or deny.
     pub fn verdict(&self) -> Verdict {
         self.decision
@@ -120,56 +168,4 @@ impl Decision {
     pub fn policy(&self) -> &Arc<PolicyIdentity> {
         &self.policy
     }
-}
-
-/// Permission for one exchange. Only this room makes one.
-#[derive(Debug)]
-pub struct Permit {
-    decision: Arc<Decision>,
-    input: Digest,
-    approval: Option<Approval>,
-}
-
-impl Permit {
-    /// Makes the permission; the caller has seen a `permit`, or a `review` with the approval that lifts it.
-    pub(super) fn new(decision: Arc<Decision>, input: Digest, approval: Option<Approval>) -> Self {
-        Self { decision, input, approval }
-    }
-
-    /// The decision behind it.
-    pub fn decision(&self) -> &Arc<Decision> {
-        &self.decision
-    }
-
-    /// Digest of the input that was decided on.
-    pub fn input(&self) -> Digest {
-        self.input
-    }
-
-    /// The approval that lifted a review.
-    pub fn approval(&self) -> Option<&Approval> {
-        self.approval.as_ref()
-    }
-}
-
-/// A refusal by policy: a value, not an error.
-#[derive(Debug, Clone)]
-pub struct Denial {
-    /// `policy_denied`, `review_required`, or the code of what went wrong.
-    pub code: &'static str,
-    /// The decision, if there is one.
-    pub decision: Option<Arc<Decision>>,
-    /// Digest of the input that was decided on.
-    pub input: Digest,
-    /// What went wrong, for our own log and never for the peer.
-    pub error: Option<DecideError>,
-}
-
-/// The outcome of a question.
-#[derive(Debug)]
-pub enum Ruling {
-    /// The data may cross.
-    Permitted(Permit),
-    /// It may not.
-    Refused(Denial),
 }

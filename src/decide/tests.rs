@@ -10,7 +10,7 @@ use serde_json::{Map, json};
 use super::*;
 use crate::types::{DatasetId, Digest, Facts, PartyId, Purpose, Timestamp};
 
-const MANIFEST: &str = r#"{"revision": "1", "metadata": {"id": "t", "entrypoint": "t/decision"}}"#;
+const MANIFEST: &str = r#"{"revision": "1", "metadata": {"id": "t", "entrypoint": "t/decision", "inputs": []}}"#;
 
 fn bundle(rego: &str) -> (tempfile::TempDir, Result<Bundle, DecideError>) {
     let directory = tempfile::tempdir().unwrap();
@@ -204,7 +204,7 @@ fn an_approval_lifts_only_what_it_names_while_it_lasts() {
         approvals.add(approval);
         let decision = Ok(Arc::clone(&decision));
         let now = Timestamp::from_seconds(now);
-        matches!(Policy::rule(&question, Digest::of(b""), decision, &approvals, now), Ruling::Permitted(_))
+        matches!(rule(&question, Digest::of(b""), decision, &approvals, now), Ruling::Permitted(_))
     };
     let at = question.at.seconds();
     assert!(permitted(approval.clone(), at));
@@ -225,6 +225,7 @@ fn an_approval_lifts_only_what_it_names_while_it_lasts() {
 fn what_was_decided_is_remembered_and_what_failed_is_not() {
     let permit = r#"{"decision": "permit", "reasons": [], "obligations": []}"#;
     let policy = policy(&format!("package t\ndecision := {permit} if input.x == 1"));
+    let policy = PolicySet::new(vec![Arc::new(policy)]).unwrap();
     let digest = Digest::of(b"an input");
     assert!(policy.recall(&digest).is_none());
     assert!(policy.decide("{}", digest).is_err());

@@ -8,13 +8,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use lru::LruCache;
 use rustls::pki_types::CertificateDer;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokio::sync::{Notify, Semaphore};
 
 use super::places::Places;
 use super::{Gateway, Route};
 use crate::authenticate::{AuthenticateError, Credentials, PartnerEntry, Partners, PassMinter, PassVerifier, Tls};
-use crate::decide::{Agreement, Approvals, Dataset, Policy};
+use crate::decide::{Agreement, Approvals, Dataset, InForce, PolicySet};
 use crate::enforce::PseudonymKeys;
 use crate::forward::{Client, Destination, ForwardError, Timeouts};
 use crate::record::Log;
@@ -59,8 +59,8 @@ pub struct Setup {
     pub datasets: Vec<DatasetSetup>,
     /// Agreements.
     pub agreements: Vec<Agreement>,
-    /// The policy.
-    pub policy: Policy,
+    /// The policies.
+    pub policies: PolicySet,
     /// The log.
     pub log: Log,
     /// Keys for pseudonyms.
@@ -116,13 +116,6 @@ impl Gateway {
             routes.insert(id, Arc::new(Route { dataset, client, pull, push, single_use }));
         }
         let jwks = minter.jwks()?;
-        let signer = setup.log.signer();
-        let about = json!({
-            "party": setup.us,
-            "policy": setup.policy.identity().as_ref(),
-            "log": { "origin": setup.log.origin(), "key": signer.verifier_key(setup.log.origin()) },
-            "jwks_uri": "/.well-known/jwks.json",
-        });
         Ok(Arc::new(Self {
             passes: PassVerifier::new(setup.us.clone(), Arc::clone(&setup.clock)),
             our_facts: Facts::about(&setup.us, setup.our_facts),
@@ -132,7 +125,7 @@ impl Gateway {
             partners,
             minter,
             subject: setup.subject,
-            policy: Arc::new(setup.policy),
+            policies: InForce::new(setup.policies),
             approvals: Approvals::default(),
             agreements: setup.agreements.into_iter().collect(),
             routes,
@@ -146,7 +139,6 @@ impl Gateway {
             handshakes: HandshakeRecords::new(),
             idle: setup.timeouts.idle,
             clock: setup.clock,
-            about: Bytes::from(about.to_string()),
             jwks: Bytes::from(jwks.to_string()),
         }))
     }

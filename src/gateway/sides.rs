@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
 use hyper::body::Incoming;
+use serde_json::json;
 
 use super::journal::Story;
 use super::setup::OpenId;
@@ -83,7 +84,7 @@ impl Handler for PartnerSide {
         let gateway = &self.0;
         let (head, body) = accepted.into_parts();
         match (&head.method, head.uri.path()) {
-            (&Method::GET, "/.well-known/sekisho") => return document(gateway.about.clone()),
+            (&Method::GET, "/.well-known/sekisho") => return document(gateway.about()),
             (&Method::GET, "/.well-known/jwks.json") => return document(gateway.jwks.clone()),
             _ => {}
         }
@@ -158,6 +159,17 @@ fn recorded(path: &str) -> String {
 }
 
 impl Gateway {
+    /// `GET /.well-known/sekisho`: who we are, and what decides now.
+    fn about(&self) -> Bytes {
+        let about = json!({
+            "party": self.us,
+            "policy": self.policies.current().identity().as_ref(),
+            "log": { "origin": self.log.origin(), "key": self.log.signer().verifier_key(self.log.origin()) },
+            "jwks_uri": "/.well-known/jwks.json",
+        });
+        Bytes::from(about.to_string())
+    }
+
     /// `ANY /data/{dataset}/{path}` on the partner listener.
     async fn serve_partner(
         &self,

@@ -9,7 +9,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::config::{self, Accept, Resolved};
 use crate::authenticate::{Credentials, PartnerEntry};
-use crate::decide::{Agreement, Bundle, Dataset, Policy};
+use crate::decide::{Agreement, Bundle, Dataset, Policy, PolicySet};
 use crate::enforce::PseudonymKeys;
 use crate::forward::Timeouts;
 use crate::gateway::{DatasetSetup, Setup};
@@ -44,7 +44,7 @@ pub fn policy(resolved: &Resolved) -> Result<Policy> {
 /// # Errors
 /// When a part does not work, in words.
 pub fn setup(resolved: Resolved, clock: Arc<dyn Clock>) -> Result<Setup> {
-    let policy = policy(&resolved)?;
+    let policies = PolicySet::new(vec![Arc::new(policy(&resolved)?)])?;
     let signer = Signer::from_pkcs8(resolved.record_key.expose()).context("record.key")?;
     let pseudonyms = match (&resolved.config.pseudonyms, &resolved.pseudonym_key) {
         (Some(named), Some(key)) => Some(PseudonymKeys::new(&named.id, key.expose()).context("pseudonyms.key")?),
@@ -84,7 +84,7 @@ pub fn setup(resolved: Resolved, clock: Arc<dyn Clock>) -> Result<Setup> {
         partners,
         datasets: config.datasets.iter().map(dataset).collect(),
         agreements: config.agreements.into_iter().map(agreement).collect(),
-        policy,
+        policies,
         log,
         pseudonyms,
         exchanges: config.limits.exchanges,

@@ -29,7 +29,8 @@ decision := {
 	input.purpose == "dpv:Marketing"
 }
 "#;
-const MANIFEST: &str = r#"{"revision": "1", "metadata": {"id": "small", "entrypoint": "small/decision"}}"#;
+const MANIFEST: &str =
+    r#"{"revision": "1", "metadata": {"id": "small", "entrypoint": "small/decision", "inputs": []}}"#;
 
 /// Writes [`REGO`] as a policy directory.
 pub fn write_policy(directory: &Path) {

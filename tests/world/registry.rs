@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sekisho::authenticate::{Credentials, PartnerEntry};
-use sekisho::decide::{Agreement, Bundle, Dataset, Policy};
+use sekisho::decide::{Agreement, Bundle, Dataset, Policy, PolicySet};
 use sekisho::enforce::PseudonymKeys;
 use sekisho::forward::Timeouts;
 use sekisho::gateway::{DatasetSetup, Setup};
@@ -223,7 +223,8 @@ fn setup(
         partners,
         datasets: datasets.into_iter().map(|held| held.setup(upstream)).collect(),
         agreements,
-        policy: Policy::compile(&Bundle::built_in().unwrap(), BUDGET).unwrap(),
+        policies: PolicySet::new(vec![Arc::new(Policy::compile(&Bundle::built_in().unwrap(), BUDGET).unwrap())])
+            .unwrap(),
         log: Log::open(config, signer, Arc::clone(&clock)).unwrap(),
         pseudonyms: Some(PseudonymKeys::new("2026-test", &secret).unwrap()),
         exchanges: 64,

@@ -2,10 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+mod manifest;
+
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
-use super::{DecideError, PolicyIdentity};
+pub use manifest::{Manifest, Metadata, WasmModule};
+
+use crate::decide::{DecideError, PolicyIdentity};
 use crate::types::Hasher;
 
 /// The largest file of a bundle, in bytes.
@@ -26,27 +31,19 @@ pub struct BundleFile {
 #[derive(Debug, Clone)]
 pub struct Bundle {
     identity: PolicyIdentity,
-    entrypoint: String,
+    manifest: Manifest,
     sources: Vec<BundleFile>,
     data: Value,
     cases: Vec<BundleFile>,
+    module: Option<Arc<[u8]>>,
 }
 
-#[derive(Deserialize)]
-struct Manifest {
-    revision: String,
-    metadata: Metadata,
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    id: String,
-    entrypoint: String,
-}
+/// The compiled module of a bundle, where OPA puts it.
+pub const MODULE: &str = "policy.wasm";
 
 macro_rules! built_in {
     ($($path:literal),* $(,)?) => {
-        &[$(($path, include_str!(concat!("../../policies/dfft/", $path)))),*]
+        &[$(($path, include_str!(concat!("../../../policies/dfft/", $path)))),*]
     };
 }
 
@@ -69,7 +66,7 @@ impl Bundle {
     /// [`DecideError::Bundle`] never, unless the binary was built from a broken policy.
     pub fn built_in() -> Result<Self, DecideError> {
         let file = |(path, text): &(&str, &str)| BundleFile { path: (*path).to_owned(), text: (*text).to_owned() };
-        Self::new(BUILT_IN.iter().map(file).collect())
+        Self::new(BUILT_IN.iter().map(file).collect(), None)
     }
 
     /// Reads a bundle directory: `.manifest`, `*.rego`, `data.json` files (placed by their directory), `cases/*.json`.
@@ -80,25 +77,31 @@ impl Bundle {
         let mut paths = Vec::new();
         collect(directory, &mut paths)?;
         let mut files = Vec::new();
+        let mut module = None;
         for path in paths {
             let inside = path.strip_prefix(directory).unwrap_or(&path);
             let name = inside.to_string_lossy().replace('\\', "/");
-            if is_part(&name) {
+            if is_part(&name) || name == MODULE {
                 let broken =
-                    |error: &dyn std::fmt::Display| DecideError::Bundle(format!("{}: {error}", path.display()));
+                    |error: &dyn std::fmt::Display| DecideError::unusable(format!("{}: {error}", path.display()));
                 let size = std::fs::metadata(&path).map_err(|error| broken(&error))?.len();
                 if size > FILE_BYTES {
                     return Err(broken(&format_args!("{size} bytes are more than the {FILE_BYTES} of a policy file")));
+                }
+                if name == MODULE {
+                    module = Some(std::fs::read(&path).map_err(|error| broken(&error))?);
+                    continue;
                 }
                 let text = std::fs::read_to_string(&path).map_err(|error| broken(&error))?;
                 files.push(BundleFile { path: name, text });
             }
         }
-        Self::new(files)
+        Self::new(files, module)
     }
 
-    /// Sorts files by kind and reads the manifest and the data.
-    fn new(mut files: Vec<BundleFile>) -> Result<Self, DecideError> {
+    /// Sorts files by kind and reads the manifest and the data. The identity is that of the sources: a bundle is the same
+    /// policy with and without its compiled module.
+    fn new(mut files: Vec<BundleFile>, module: Option<Vec<u8>>) -> Result<Self, DecideError> {
         files.sort_by(|one, other| one.path.cmp(&other.path));
         let mut hasher = Hasher::new();
         let (mut manifest, mut sources, mut cases, mut data) = (None, Vec::new(), Vec::new(), Map::new());
@@ -107,13 +110,20 @@ impl Bundle {
                 cases.push(file);
                 continue;
             }
+            let read = (file.path == ".manifest").then(|| parse::<Manifest>(&file)).transpose()?;
+            let content = match &read {
+                // Without the list of compiled modules, and whatever its spacing.
+                Some(manifest) => &serde_json::to_string(&Manifest { wasm: Vec::new(), ..manifest.clone() })
+                    .map_err(|error| DecideError::unusable(error.to_string()))?,
+                None => &file.text,
+            };
             // Lengths first, so that no two bundles hash alike by moving bytes between a path and a content.
-            for part in [&file.path, &file.text] {
+            for part in [&file.path, content] {
                 hasher.update(&(part.len() as u64).to_be_bytes());
                 hasher.update(part.as_bytes());
             }
-            if file.path == ".manifest" {
-                manifest = Some(parse::<Manifest>(&file)?);
+            if read.is_some() {
+                manifest = read;
             } else if file.path.ends_with(".rego") {
                 sources.push(file);
             } else {
@@ -121,20 +131,21 @@ impl Bundle {
             }
         }
         let manifest = manifest.ok_or_else(|| {
-            DecideError::Bundle(
-                "the policy has no .manifest: write one with revision, metadata.id and metadata.entrypoint".to_owned(),
+            DecideError::unusable(
+                "the policy has no .manifest: write one with revision, metadata.id, metadata.entrypoint and metadata.inputs".to_owned(),
             )
         })?;
         if sources.is_empty() {
-            return Err(DecideError::Bundle("the policy has no .rego file".to_owned()));
+            return Err(DecideError::unusable("the policy has no .rego file".to_owned()));
         }
-        let Metadata { id, entrypoint } = manifest.metadata;
+        let Manifest { revision, metadata, .. } = &manifest;
         Ok(Self {
-            identity: PolicyIdentity { id, revision: manifest.revision, digest: hasher.finish() },
-            entrypoint,
+            identity: PolicyIdentity::new(metadata.id.clone(), revision.clone(), hasher.finish()),
+            manifest,
             sources,
             data: Value::Object(data),
             cases,
+            module: module.map(Arc::from),
         })
     }
 
@@ -145,7 +156,17 @@ impl Bundle {
 
     /// Path of the rule that decides, such as `dfft/decision`.
     pub fn entrypoint(&self) -> &str {
-        &self.entrypoint
+        &self.manifest.metadata.entrypoint
+    }
+
+    /// The manifest.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The compiled module (WebAssembly as OPA makes it), if the bundle holds one.
+    pub fn module(&self) -> Option<&Arc<[u8]>> {
+        self.module.as_ref()
     }
 
     /// The Rego files.
@@ -174,7 +195,7 @@ fn is_part(path: &str) -> bool {
 }
 
 fn collect(directory: &Path, paths: &mut Vec<PathBuf>) -> Result<(), DecideError> {
-    let broken = |error: &std::io::Error| DecideError::Bundle(format!("{}: {error}", directory.display()));
+    let broken = |error: &std::io::Error| DecideError::unusable(format!("{}: {error}", directory.display()));
     for entry in std::fs::read_dir(directory).map_err(|error| broken(&error))? {
         let entry = entry.map_err(|error| broken(&error))?;
         let kind = entry.file_type().map_err(|error| broken(&error))?;
@@ -185,7 +206,7 @@ fn collect(directory: &Path, paths: &mut Vec<PathBuf>) -> Result<(), DecideError
             paths.push(entry.path());
         }
         if paths.len() > FILES {
-            return Err(DecideError::Bundle(format!("{}: more than {FILES} files", directory.display())));
+            return Err(DecideError::unusable(format!("{}: more than {FILES} files", directory.display())));
         }
     }
     Ok(())
@@ -193,7 +214,7 @@ fn collect(directory: &Path, paths: &mut Vec<PathBuf>) -> Result<(), DecideError
 
 fn parse<T: serde::de::DeserializeOwned>(file: &BundleFile) -> Result<T, DecideError> {
     serde_json::from_str(&file.text)
-        .map_err(|error| DecideError::Bundle(format!("{}:{}: {error}", file.path, error.line())))
+        .map_err(|error| DecideError::unusable(format!("{}:{}: {error}", file.path, error.line())))
 }
 
 /// Puts a `data.json` where its directory says: `a/b/data.json` becomes `data.a.b`.
@@ -204,12 +225,12 @@ fn place(data: &mut Map<String, Value>, file: &BundleFile) -> Result<(), DecideE
     for name in directories.split('/').filter(|name| !name.is_empty()) {
         let next = at.entry(name).or_insert_with(|| Value::Object(Map::new()));
         at = next.as_object_mut().ok_or_else(|| {
-            DecideError::Bundle(format!("{}: {name} is a value in another data.json, not an object", file.path))
+            DecideError::unusable(format!("{}: {name} is a value in another data.json, not an object", file.path))
         })?;
     }
     for (name, value) in content {
         if at.insert(name.clone(), value).is_some() {
-            return Err(DecideError::Bundle(format!("{}: {name} stands in another data.json already", file.path)));
+            return Err(DecideError::unusable(format!("{}: {name} stands in another data.json already", file.path)));
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use super::Verdict;
+use crate::shell::cli::Verdict;
 use crate::decide::{Bundle, Policy, run_cases};
 
 /// Time for one evaluation at a terminal. A gateway's budget is a thousandth of it; here nobody's exchange waits, and how

@@ -1,4 +1,4 @@
-//! The seam between the gateway and what evaluates a policy, and the interpreter of Rego source behind it.
+//! The interpreter of Rego source.
 
 use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -6,22 +6,14 @@ use std::time::{Duration, Instant};
 
 use regorus::utils::limits::ExecutionTimerConfig;
 
-use super::{Bundle, DecideError};
+use super::Engine;
+use crate::decide::{Bundle, DecideError};
 
 /// Work units between two looks at the clock: at some 100 ns a unit, an overrun is noticed within a tenth of a millisecond.
 const TIMER_UNITS: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 
-/// Something that evaluates one policy's entrypoint. One engine serves one evaluation at a time.
-pub(super) trait Engine: Send {
-    /// Evaluates `input` (JSON) and gives the decision document (JSON).
-    fn evaluate(&mut self, input: &str) -> Result<String, DecideError>;
-
-    /// Another engine for the same policy that shares nothing mutable with this one.
-    fn replicate(&self) -> Box<dyn Engine>;
-}
-
 /// The interpreter of Rego source, for the operator's own reviewed policy. It is no sandbox.
-pub(super) struct Interpreter {
+pub(in crate::decide) struct Interpreter {
     engine: regorus::Engine,
     rule: String,
     budget: Duration,
@@ -29,17 +21,17 @@ pub(super) struct Interpreter {
 
 impl Interpreter {
     /// Compiles the bundle's sources and data.
-    pub(super) fn compile(bundle: &Bundle, budget: Duration) -> Result<Self, DecideError> {
+    pub(in crate::decide) fn compile(bundle: &Bundle, budget: Duration) -> Result<Self, DecideError> {
         let mut engine = regorus::Engine::new();
         engine.set_strict_builtin_errors(true);
         engine.set_execution_timer_config(ExecutionTimerConfig { limit: budget, check_interval: TIMER_UNITS });
         for source in bundle.sources() {
             engine
                 .add_policy(source.path.clone(), source.text.clone())
-                .map_err(|error| DecideError::Bundle(format!("{}: {error}", source.path)))?;
+                .map_err(|error| DecideError::unusable(format!("{}: {error}", source.path)))?;
         }
-        let data = serde_json::to_string(bundle.data()).map_err(|error| DecideError::Bundle(error.to_string()))?;
-        engine.add_data_json(&data).map_err(|error| DecideError::Bundle(format!("the bundle's data: {error}")))?;
+        let data = serde_json::to_string(bundle.data()).map_err(|error| DecideError::unusable(error.to_string()))?;
+        engine.add_data_json(&data).map_err(|error| DecideError::unusable(format!("the bundle's data: {error}")))?;
         let rule = format!("data.{}", bundle.entrypoint().replace('/', "."));
         Ok(Self { engine, rule, budget })
     }
@@ -65,7 +57,7 @@ impl Engine for Interpreter {
         .unwrap_or_else(|_| Err(DecideError::Failed("the policy engine crashed".to_owned())))
     }
 
-    fn replicate(&self) -> Box<dyn Engine> {
-        Box::new(Self { engine: self.engine.clone(), rule: self.rule.clone(), budget: self.budget })
+    fn replicate(&self) -> Result<Box<dyn Engine>, DecideError> {
+        Ok(Box::new(Self { engine: self.engine.clone(), rule: self.rule.clone(), budget: self.budget }))
     }
 }

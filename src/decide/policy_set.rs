@@ -1,0 +1,101 @@
+//! The policies in force: asked together, answers combined and remembered.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use lru::LruCache;
+
+use super::{DecideError, Decision, Policy, PolicyIdentity};
+use crate::types::Digest;
+
+/// Decisions remembered: at some 2 KiB each, 16 MiB at most.
+const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
+
+/// Policies that decide together, and what they decided. What is remembered goes with the set.
+pub struct PolicySet {
+    identity: Arc<PolicyIdentity>,
+    policies: Vec<Arc<Policy>>,
+    remembered: Mutex<LruCache<Digest, Arc<Decision>>>,
+}
+
+impl PolicySet {
+    /// Puts policies in force together.
+    ///
+    /// # Errors
+    /// When there is none, or two go by one id.
+    pub fn new(policies: Vec<Arc<Policy>>) -> Result<Self, DecideError> {
+        if policies.is_empty() {
+            return Err(DecideError::unusable("no policy is in force: name at least one"));
+        }
+        for (place, policy) in policies.iter().enumerate() {
+            let id = &policy.identity().id;
+            if policies[..place].iter().any(|other| other.identity().id == *id) {
+                return Err(DecideError::unusable(format!("two policies go by the id {id}: give each its own")));
+            }
+        }
+        let members = policies.iter().map(|policy| policy.identity().as_ref().clone()).collect();
+        Ok(Self {
+            identity: Arc::new(PolicyIdentity::together(members)),
+            policies,
+            remembered: Mutex::new(LruCache::new(REMEMBERED)),
+        })
+    }
+
+    /// What the policies go by together.
+    pub fn identity(&self) -> &Arc<PolicyIdentity> {
+        &self.identity
+    }
+
+    /// The policies, in their order.
+    pub fn policies(&self) -> &[Arc<Policy>] {
+        &self.policies
+    }
+
+    /// The decision on an input document (JSON), fresh: deny beats review beats permit, and one policy without an answer
+    /// leaves all without one.
+    ///
+    /// # Errors
+    /// [`DecideError`] when there is none; the caller refuses.
+    pub fn evaluate(&self, input: &str) -> Result<Decision, DecideError> {
+        if let [policy] = &self.policies[..] {
+            return policy.evaluate(input);
+        }
+        let answers = self.policies.iter().map(|policy| policy.evaluate(input)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Decision::combine(answers, Arc::clone(&self.identity)))
+    }
+
+    /// The decision on this input if it was made before: the hot path, a lookup.
+    pub fn recall(&self, input: &Digest) -> Option<Arc<Decision>> {
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).get(input).cloned()
+    }
+
+    /// The decision on `input`, remembered from now on. This may take the whole budget: call it where blocking is allowed.
+    ///
+    /// # Errors
+    /// [`DecideError`] when there is none; failures are never remembered.
+    pub fn decide(&self, input: &str, digest: Digest) -> Result<Arc<Decision>, DecideError> {
+        let decision = Arc::new(self.evaluate(input)?);
+        self.remembered.lock().unwrap_or_else(PoisonError::into_inner).put(digest, Arc::clone(&decision));
+        Ok(decision)
+    }
+}
+
+/// The place where the policies in force stand, so that they can be replaced while exchanges are decided.
+pub struct InForce(RwLock<Arc<PolicySet>>);
+
+impl InForce {
+    /// Begins with these.
+    pub fn new(set: PolicySet) -> Self {
+        Self(RwLock::new(Arc::new(set)))
+    }
+
+    /// The policies in force now. A decision is made by one set from beginning to end.
+    pub fn current(&self) -> Arc<PolicySet> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts others in force, for every question asked from now on.
+    pub fn replace(&self, set: PolicySet) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(set);
+    }
+}

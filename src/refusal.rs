@@ -209,6 +209,9 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         }
         // Faults of ours or of our configuration. Most keep a gateway from starting; a peer needs to know no more.
         "approval_invalid"
+        | "bundle_builtin_refused"
+        | "bundle_entrypoint_missing"
+        | "bundle_module_refused"
         | "credentials_unusable"
         | "destination_unusable"
         | "enforce_internal"

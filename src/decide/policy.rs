@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::engine::{Engine, Interpreter};
-use super::{Bundle, DecideError, Decision, PolicyIdentity};
+use super::{Bundle, DecideError, Decision, PolicyIdentity, Reads};
 
 /// Time for one evaluation: some fifty times what the reference policy takes.
 pub const BUDGET: Duration = Duration::from_millis(50);
@@ -14,6 +14,7 @@ const IDLE_ENGINES: usize = 16;
 /// A compiled policy.
 pub struct Policy {
     identity: Arc<PolicyIdentity>,
+    reads: Reads,
     first: Mutex<Box<dyn Engine>>,
     idle: Mutex<Vec<Box<dyn Engine>>>,
 }
@@ -24,8 +25,10 @@ impl Policy {
     /// # Errors
     /// [`DecideError::Bundle`] with file and line where it does not compile.
     pub fn compile(bundle: &Bundle, budget: Duration) -> Result<Self, DecideError> {
+        let metadata = &bundle.manifest().metadata;
         let policy = Self {
             identity: Arc::new(bundle.identity().clone()),
+            reads: Reads::new(metadata.inputs.clone(), metadata.time),
             first: Mutex::new(Box::new(Interpreter::compile(bundle, budget)?)),
             idle: Mutex::default(),
         };
@@ -41,6 +44,11 @@ impl Policy {
     /// Which policy this is.
     pub fn identity(&self) -> &Arc<PolicyIdentity> {
         &self.identity
+    }
+
+    /// What it declares that it reads of a question.
+    pub fn reads(&self) -> &Reads {
+        &self.reads
     }
 
     /// The decision on an input document (JSON), fresh.

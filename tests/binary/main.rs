@@ -9,6 +9,7 @@
 mod world;
 
 mod commands;
+mod compiled;
 mod crash;
 mod demo;
 mod partners;

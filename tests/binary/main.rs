@@ -10,6 +10,7 @@ mod world;
 
 mod approvals;
 mod commands;
+mod compiled;
 mod crash;
 mod demo;
 mod partners;

@@ -9,6 +9,7 @@
 mod world;
 
 mod approvals;
+mod bundles;
 mod commands;
 mod compiled;
 mod crash;

@@ -1,4 +1,7 @@
-//! `sekisho policy`: ask a policy, run its cases.
+//! `sekisho policy`: ask a policy, run its cases; build, sign and verify bundles.
+
+mod build;
+mod sign;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -21,12 +24,18 @@ pub(super) enum Command {
     Eval(EvalOptions),
     /// Run the policy's worked cases
     Test(TestOptions),
+    /// Compile a policy with opa and pack it as a bundle that gateways take
+    Build(build::Options),
+    /// Sign a bundle, in OPA's format
+    Sign(sign::SignOptions),
+    /// Check who signed a bundle, and that it is whole
+    Verify(sign::VerifyOptions),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct EvalOptions {
-    /// Policy directory; the built-in reference policy when absent
-    #[arg(long, value_name = "DIR")]
+    /// Policy directory or bundle; the built-in reference policy when absent
+    #[arg(long, value_name = "PATH")]
     policy: Option<PathBuf>,
     /// One input (JSON), `-` for stdin
     #[arg(long, value_name = "FILE", required_unless_present = "inputs", conflicts_with = "inputs")]
@@ -38,8 +47,8 @@ pub(super) struct EvalOptions {
 
 #[derive(Debug, Args)]
 pub(super) struct TestOptions {
-    /// Policy directory
-    #[arg(value_name = "DIR", default_value = "policies/dfft")]
+    /// Policy directory or bundle
+    #[arg(value_name = "PATH", default_value = "policies/dfft")]
     policy: PathBuf,
     /// Print the outcome of every case as JSON
     #[arg(long)]
@@ -50,12 +59,16 @@ pub(super) fn run(command: Command) -> Result<Verdict> {
     match command {
         Command::Eval(options) => eval(&options),
         Command::Test(options) => test(&options),
+        Command::Build(options) => build::run(&options),
+        Command::Sign(options) => sign::sign(&options),
+        Command::Verify(options) => sign::verify(&options),
     }
 }
 
-fn load(directory: Option<&Path>) -> Result<(Bundle, Policy)> {
-    let bundle = match directory {
-        Some(directory) => Bundle::read(directory)?,
+/// A policy that is ready to be asked. What is in an archive runs in the sandbox: it has a module, or it is refused.
+fn load(path: Option<&Path>) -> Result<(Bundle, Policy)> {
+    let bundle = match path {
+        Some(path) => Bundle::open(path)?,
         None => Bundle::built_in()?,
     };
     let policy = Policy::compile(&bundle, PATIENCE)?;
@@ -145,4 +158,17 @@ fn test(options: &TestOptions) -> Result<Verdict> {
         println!("{} {}: {passed} cases hold, {failed} do not", identity.id, identity.revision);
     }
     Ok(if failed == 0 { Verdict::Yes } else { Verdict::No })
+}
+
+/// Puts a file in the place of what was there, whole or not at all.
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".new");
+    let write = || {
+        let mut file = std::fs::File::create(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&draft, path)
+    };
+    write().with_context(|| format!("writing {}", path.display()))
 }

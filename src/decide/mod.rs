@@ -8,6 +8,7 @@ mod agreement;
 mod approval;
 mod bundle;
 mod cases;
+mod check;
 mod decision;
 mod engine;
 mod inputs;
@@ -22,6 +23,9 @@ pub use agreement::{Agreement, Agreements};
 pub use approval::{Approval, Approvals};
 pub use bundle::{Bundle, BundleFile, Manifest, Metadata, WasmModule};
 pub use cases::{Case, CaseOutcome, run_cases};
+pub use check::{
+    Annotation, BUILTINS, Builtin, CheckReport, Finding, OBLIGATIONS, Severity, annotations, check, check_language,
+};
 pub use decision::{Decision, Effect, PolicyIdentity, Reason, Verdict};
 pub use inputs::{Granularity, InputPaths, SECTIONS};
 pub use policy::{BUDGET, Policy};

@@ -1,4 +1,6 @@
-//! `sekisho policy`: ask a policy, run its cases.
+//! `sekisho policy`: ask a policy, run its cases, check it.
+
+mod check;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -8,8 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::shell::cli::Verdict;
 use crate::decide::{Bundle, Policy, run_cases};
+use crate::shell::cli::Verdict;
 
 /// Time for one evaluation at a terminal. A gateway's budget is a thousandth of it; here nobody's exchange waits, and how
 /// busy the machine is must not change the answer.
@@ -21,6 +23,8 @@ pub(super) enum Command {
     Eval(EvalOptions),
     /// Run the policy's worked cases
     Test(TestOptions),
+    /// Look for what is wrong with a policy, without asking it
+    Check(check::CheckOptions),
 }
 
 #[derive(Debug, Args)]
@@ -50,6 +54,7 @@ pub(super) fn run(command: Command) -> Result<Verdict> {
     match command {
         Command::Eval(options) => eval(&options),
         Command::Test(options) => test(&options),
+        Command::Check(options) => check::run(&options),
     }
 }
 

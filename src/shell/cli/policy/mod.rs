@@ -1,6 +1,7 @@
-//! `sekisho policy`: ask a policy, run its cases; build, sign and verify bundles.
+//! `sekisho policy`: ask a policy, run its cases, check it; build, sign and verify bundles.
 
 mod build;
+mod check;
 mod sign;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -30,6 +31,8 @@ pub(super) enum Command {
     Sign(sign::SignOptions),
     /// Check who signed a bundle, and that it is whole
     Verify(sign::VerifyOptions),
+    /// Look for what is wrong with a policy, without asking it
+    Check(check::CheckOptions),
 }
 
 #[derive(Debug, Args)]
@@ -62,6 +65,7 @@ pub(super) fn run(command: Command) -> Result<Verdict> {
         Command::Build(options) => build::run(&options),
         Command::Sign(options) => sign::sign(&options),
         Command::Verify(options) => sign::verify(&options),
+        Command::Check(options) => check::run(&options),
     }
 }
 

@@ -188,7 +188,7 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         "pass_memory_full" => (S::SERVICE_UNAVAILABLE, "Too many single-use passes in a short time."),
         "policy_denied" => (S::FORBIDDEN, "The policy denies this; the reasons say why and what would permit it."),
         "review_required" => (S::FORBIDDEN, "A person has to approve this first; the reasons say why."),
-        "policy_undefined" | "policy_failed" | "policy_overrun" | "policy_malformed" => {
+        "policy_undefined" | "policy_failed" | "policy_overrun" | "policy_malformed" | "engines_disagree" => {
             (S::FORBIDDEN, "The policy gave no decision, so the answer is no.")
         }
         "obligation_unsupported" | "obligation_not_possible" | "pseudonym_keys_missing" | "k_anonymity_not_met" => {
@@ -208,6 +208,14 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
             (S::SERVICE_UNAVAILABLE, "The exchange cannot be recorded, so nothing is exchanged.")
         }
         // Faults of ours or of our configuration. Most keep a gateway from starting; a peer needs to know no more.
+        "bundle_cases_fail"
+        | "bundle_decision_malformed"
+        | "bundle_engines_disagree"
+        | "bundle_inputs_undeclared"
+        | "bundle_interpreter_died"
+        | "bundle_obligation_unknown"
+        | "bundle_unconfinable"
+        | "bundle_untried" => (S::INTERNAL_SERVER_ERROR, OUR_FAULT),
         "credentials_unusable"
         | "destination_unusable"
         | "enforce_internal"

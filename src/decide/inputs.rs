@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// The parts of an input document. `at`, `action` and `purpose` are plain values, the others are objects.
 pub const SECTIONS: [&str; 9] =
@@ -35,6 +36,31 @@ impl InputPaths {
     /// Whether a member of a section is among what is read; of a plain section, whether it is.
     pub fn covers(&self, section: &str, member: Option<&str>) -> bool {
         self.0.contains(section) || member.is_some_and(|member| self.0.contains(&format!("{section}.{member}")))
+    }
+
+    /// Whether anything of a section is read.
+    pub fn touches(&self, section: &str) -> bool {
+        let member = |path: &String| path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
+        self.0.contains(section)
+            || self.0.range(section.to_owned()..).take_while(|path| path.starts_with(section)).any(member)
+    }
+
+    /// What of an input document is read. A section of which members alone are read stays, with those members, so that a
+    /// policy still sees whether it is there; a section that is no object has no members to leave out and stays as it is.
+    pub fn project(&self, input: &Value) -> Value {
+        let Value::Object(sections) = input else { return input.clone() };
+        let mut read = Map::new();
+        for (section, content) in sections.iter().filter(|(section, _)| self.touches(section)) {
+            let content = match content {
+                Value::Object(members) => {
+                    let members = members.iter().filter(|(member, _)| self.covers(section, Some(member)));
+                    Value::Object(members.map(|(member, value)| (member.clone(), value.clone())).collect())
+                }
+                plain => plain.clone(),
+            };
+            read.insert(section.clone(), content);
+        }
+        Value::Object(read)
     }
 }
 

@@ -5,10 +5,12 @@ mod assemble;
 pub mod certs;
 pub mod cli;
 pub mod config;
+pub mod confined;
 mod demo;
 mod log_buffer;
 mod serve;
 mod state;
+pub mod trial;
 
 pub use serve::{Addresses, Listening, Running};
 pub use state::State;

@@ -1,5 +1,7 @@
 //! `sekisho policy`: ask a policy, run its cases.
 
+mod attempt;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,8 +10,9 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::shell::cli::Verdict;
 use crate::decide::{Bundle, Policy, run_cases};
+use crate::shell::cli::Verdict;
+use crate::shell::confined::OwnLimits;
 
 /// Time for one evaluation at a terminal. A gateway's budget is a thousandth of it; here nobody's exchange waits, and how
 /// busy the machine is must not change the answer.
@@ -21,6 +24,11 @@ pub(super) enum Command {
     Eval(EvalOptions),
     /// Run the policy's worked cases
     Test(TestOptions),
+    /// Try a policy with both engines on generated inputs, as a gateway does before it takes one of others
+    Try(attempt::Options),
+    /// Interpret a policy for another process of this program
+    #[command(hide = true)]
+    Confined(OwnLimits),
 }
 
 #[derive(Debug, Args)]
@@ -50,6 +58,9 @@ pub(super) fn run(command: Command) -> Result<Verdict> {
     match command {
         Command::Eval(options) => eval(&options),
         Command::Test(options) => test(&options),
+        Command::Try(options) => attempt::run(&options),
+        // It ran before this: no log and no thread may be there.
+        Command::Confined(_) => bail!("this command is for this program alone"),
     }
 }
 

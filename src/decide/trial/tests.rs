@@ -1,0 +1,1 @@
+//! The trial, on engines that agree and on engines that do not.

@@ -156,3 +156,6 @@ impl Shadowing {
         Err(DecideError::Disagreement(format!("on the input {digest}")))
     }
 }
+
+#[cfg(test)]
+mod tests;

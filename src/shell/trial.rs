@@ -9,8 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::confined::{Confined, ConfinedLimits};
 use crate::decide::{Bundle, DecideError, FEWEST_INPUTS, Policy, Trial, TrialReport};
-use crate::enforce::{Context, Plan, PseudonymKeys};
-use crate::types::{Digest, ExchangeId, Hasher, Obligation, PartyId, Timestamp};
+use crate::types::{Digest, Hasher};
 
 /// The longest that a trial may take: the reference policy takes seconds, on a slow and busy machine a minute.
 const PATIENCE: Duration = Duration::from_secs(900);
@@ -20,6 +19,31 @@ const VERDICT_BYTES: u64 = 1024 * 1024;
 const PACKAGES: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"));
 /// The packages that evaluate policies.
 const ENGINES: [&str; 3] = ["opa-wasm", "wasmtime", "regorus"];
+
+/// The obligations that a policy may demand: `enforce` carries each out, conveys it, or knowingly refuses the exchange.
+const OBLIGATIONS: [&str; 21] = [
+    "aggregate",
+    "apply_appi_supplementary_rules",
+    "attribute",
+    "confirm_specific_category",
+    "degrade_resolution",
+    "delete_after_days",
+    "document_fallback_scc",
+    "exporter_held_keys",
+    "generalise",
+    "k_anonymity",
+    "keep_only",
+    "log_training_content",
+    "no_onward_transfer",
+    "notify",
+    "notify_gov_access_request",
+    "periodic_check_recipient",
+    "pseudonymise_hmac",
+    "record_licence",
+    "redact",
+    "require_purpose",
+    "watermark",
+];
 
 /// How a bundle is tried.
 pub struct TrialOptions<'a> {
@@ -87,7 +111,7 @@ pub fn hold_trial(bundle: &Bundle, options: &TrialOptions<'_>) -> Result<TrialRe
     let trial = Trial {
         bundle,
         inputs: options.inputs,
-        carries_out: &Carrier::new()?.check(),
+        obligations: &OBLIGATIONS,
         progress: options.progress,
         patience: PATIENCE,
     };
@@ -101,24 +125,6 @@ pub fn hold_trial(bundle: &Bundle, options: &TrialOptions<'_>) -> Result<TrialRe
 
 fn untried(why: &str) -> DecideError {
     DecideError::Bundle { code: "bundle_untried", why: format!("the bundle cannot be tried: {why}") }
-}
-
-/// Knows which obligations can be carried out at all, whatever the payload.
-struct Carrier(Context);
-
-impl Carrier {
-    fn new() -> Result<Self, DecideError> {
-        let unusable = |error: &dyn std::fmt::Display| DecideError::unusable(error.to_string());
-        let recipient: PartyId = "recipient.example".parse().map_err(|error| unusable(&error))?;
-        // Whether the gateway has keys for pseudonyms is its configuration's matter. These never meet any data.
-        let keys = PseudonymKeys::new("trial", &[1; 32]).map_err(|error| unusable(&error))?;
-        let exchange = ExchangeId::new(Timestamp::from_millis(0));
-        Ok(Self(Context { recipient, exchange, pseudonym_keys: Some(keys.into()) }))
-    }
-
-    fn check(self) -> impl Fn(&[Obligation]) -> Result<(), String> {
-        move |obligations| Plan::compile(obligations, &self.0).map(drop).map_err(|error| error.to_string())
-    }
 }
 
 /// Everything that a verdict depends on. A bundle's digest is that of its source, so module and cases stand beside it.

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::Answer;
 use crate::decide::{CaseOutcome, DecideError, PolicyIdentity, Verdict};
-use crate::types::Digest;
+use crate::types::{Digest, Obligation};
 
 /// The findings of each kind that are kept; the others are counted.
 const KEPT: usize = 5;
@@ -50,7 +50,7 @@ pub struct TrialReport {
     pub undeclared: Findings<Disagreement>,
     /// Where the decision does not have the gateway's shape.
     pub malformed: Findings<String>,
-    /// Where the gateway cannot carry out what the decision demands.
+    /// Where the decision demands what the gateway does not know.
     pub unknown_obligations: Findings<String>,
     /// How long the trial took, in milliseconds.
     pub took_ms: u64,
@@ -161,7 +161,7 @@ impl TrialReport {
                 "bundle_obligation_unknown",
                 self.unknown_obligations.count,
                 self.unknown_obligations.first.clone(),
-                "the gateway cannot carry out what the decision demands",
+                "the gateway does not know what the decision demands",
             ),
             (
                 "bundle_cases_fail",
@@ -215,8 +215,9 @@ impl TrialReport {
         self.malformed.add(|| short(&format!("{name}: {why}: {}", shortened(answer))));
     }
 
-    pub(super) fn cannot_carry_out(&mut self, name: &str, why: &str) {
-        self.unknown_obligations.add(|| short(&format!("{name}: {why}")));
+    pub(super) fn unknown_obligation(&mut self, name: &str, obligation: &Obligation) {
+        let Obligation { rule, action, .. } = obligation;
+        self.unknown_obligations.add(|| short(&format!("{name}: rule {rule} demands {action:?}")));
     }
 
     pub(super) fn decided(&mut self, verdict: Verdict) {

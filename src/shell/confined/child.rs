@@ -16,6 +16,8 @@ pub(in crate::shell) fn serve(limits: &OwnLimits) -> ExitCode {
         eprintln!("sekisho: no limits could be set: {error}");
         return ExitCode::from(2);
     }
+    // A panic is answered as a failure. Its message would fill the pipe that holds this process's last words.
+    std::panic::set_hook(Box::new(|_| {}));
     match converse() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -113,6 +113,11 @@ impl Confined {
         self.answer()
     }
 
+    /// The process id of the child.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends one line.
     fn tell(&mut self, text: &str, within: Duration) -> Result<(), DecideError> {
         // JSON holds no line end but between its tokens.

@@ -9,6 +9,7 @@
 mod world;
 
 mod commands;
+mod confined;
 mod crash;
 mod demo;
 mod partners;

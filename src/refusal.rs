@@ -208,15 +208,19 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
             (S::SERVICE_UNAVAILABLE, "The exchange cannot be recorded, so nothing is exchanged.")
         }
         // Faults of ours or of our configuration. Most keep a gateway from starting; a peer needs to know no more.
-        "bundle_cases_fail"
+        "approval_invalid"
+        | "bundle_builtin_refused"
+        | "bundle_cases_fail"
         | "bundle_decision_malformed"
         | "bundle_engines_disagree"
+        | "bundle_entrypoint_missing"
         | "bundle_inputs_undeclared"
         | "bundle_interpreter_died"
+        | "bundle_module_refused"
         | "bundle_obligation_unknown"
         | "bundle_unconfinable"
-        | "bundle_untried" => (S::INTERNAL_SERVER_ERROR, OUR_FAULT),
-        "credentials_unusable"
+        | "bundle_untried"
+        | "credentials_unusable"
         | "destination_unusable"
         | "enforce_internal"
         | "entry_encoding"
@@ -229,7 +233,8 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         | "log_rolled_back"
         | "policy_unusable"
         | "pseudonym_key_invalid"
-        | "record_key_invalid" => (S::INTERNAL_SERVER_ERROR, OUR_FAULT),
+        | "record_key_invalid"
+        | "statement_invalid" => (S::INTERNAL_SERVER_ERROR, OUR_FAULT),
         _ => (S::INTERNAL_SERVER_ERROR, OUR_FAULT),
     }
 }

@@ -33,6 +33,33 @@ impl InputPaths {
         Self(self.0.union(&other.0).cloned().collect())
     }
 
+    /// The part of an input that these paths reach. A section that is no object stays what it is where one of its members
+    /// is read, since a policy can see that too; everything else is left out.
+    pub fn project(&self, input: &Value) -> Value {
+        let Value::Object(sections) = input else { return input.clone() };
+        let mut kept = Map::new();
+        for (section, value) in sections {
+            let reads_members = || {
+                self.0.iter().any(|path| path.strip_prefix(section.as_str()).is_some_and(|rest| rest.starts_with('.')))
+            };
+            match value {
+                _ if self.0.contains(section) => {
+                    kept.insert(section.clone(), value.clone());
+                }
+                Value::Object(members) if reads_members() => {
+                    let members = members.iter().filter(|(member, _)| self.covers(section, Some(member)));
+                    let members = members.map(|(member, value)| (member.clone(), value.clone())).collect();
+                    kept.insert(section.clone(), Value::Object(members));
+                }
+                _ if reads_members() => {
+                    kept.insert(section.clone(), value.clone());
+                }
+                _ => {}
+            }
+        }
+        Value::Object(kept)
+    }
+
     /// Whether a member of a section is among what is read; of a plain section, whether it is.
     pub fn covers(&self, section: &str, member: Option<&str>) -> bool {
         self.0.contains(section) || member.is_some_and(|member| self.0.contains(&format!("{section}.{member}")))
@@ -43,24 +70,6 @@ impl InputPaths {
         let member = |path: &String| path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
         self.0.contains(section)
             || self.0.range(section.to_owned()..).take_while(|path| path.starts_with(section)).any(member)
-    }
-
-    /// What of an input document is read. A section of which members alone are read stays, with those members, so that a
-    /// policy still sees whether it is there; a section that is no object has no members to leave out and stays as it is.
-    pub fn project(&self, input: &Value) -> Value {
-        let Value::Object(sections) = input else { return input.clone() };
-        let mut read = Map::new();
-        for (section, content) in sections.iter().filter(|(section, _)| self.touches(section)) {
-            let content = match content {
-                Value::Object(members) => {
-                    let members = members.iter().filter(|(member, _)| self.covers(section, Some(member)));
-                    Value::Object(members.map(|(member, value)| (member.clone(), value.clone())).collect())
-                }
-                plain => plain.clone(),
-            };
-            read.insert(section.clone(), content);
-        }
-        Value::Object(read)
     }
 }
 
@@ -104,4 +113,21 @@ pub enum Granularity {
     Hour,
     /// `YYYY-MM-DDThh:mm:00Z`.
     Minute,
+}
+
+impl Granularity {
+    /// A time in UTC (RFC 3339, to the minute or a date) as it looks at this granularity. What is no longer than a date, or
+    /// no time at all, stays what it is: the policy judges it.
+    pub fn coarsen(self, at: &str) -> String {
+        let to =
+            |length: usize, rest: &str| at.get(..length).map_or_else(|| at.to_owned(), |head| format!("{head}{rest}"));
+        if at.as_bytes().get("YYYY-MM-DD".len()) != Some(&b'T') || at.len() < "YYYY-MM-DDThh:mm".len() {
+            return at.to_owned();
+        }
+        match self {
+            Self::Date => to("YYYY-MM-DD".len(), ""),
+            Self::Hour => to("YYYY-MM-DDThh".len(), ":00:00Z"),
+            Self::Minute => to("YYYY-MM-DDThh:mm".len(), ":00Z"),
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod inputs;
 mod policy;
 mod policy_set;
 mod question;
+mod reads;
 mod ruling;
 mod shadow;
 #[cfg(test)]
@@ -21,17 +22,22 @@ mod tests;
 mod trial;
 
 pub use agreement::{Agreement, Agreements};
-pub use approval::{Approval, Approvals};
-pub use bundle::{Bundle, BundleFile, Manifest, Metadata, WasmModule};
+pub use approval::{APPROVAL_DAYS, Approval, Approvals, Grant};
+pub use bundle::{
+    ARCHIVE_BYTES, Accepted, Archive, Bundle, BundleFile, BundleKey, BundleKeys, BundleSignature, BundleSigner,
+    ENTRIES, MODULE, MODULE_BYTES, Manifest, Metadata, PATH_BYTES, RATIO, Revision, SIGNATURES, Trust, UNPACKED_BYTES,
+    Verification, WasmModule,
+};
 pub use cases::{Case, CaseOutcome, run_cases};
 pub use decision::{Decision, Effect, PolicyIdentity, Reason, Verdict};
 pub use inputs::{Granularity, InputPaths, SECTIONS};
-pub use policy::{BUDGET, Policy};
+pub use policy::{BUDGET, EngineOptions, Policy};
 pub use policy_set::{InForce, PolicySet};
 pub use question::{Dataset, Direction, Question};
+pub use reads::Reads;
 pub use ruling::{Denial, Permit, Ruling, rule};
 pub use shadow::{Shadow, ShadowAnswer, ShadowFigures, ShadowMode};
-pub use trial::{Answer, Disagreement, FEWEST_INPUTS, SecondEngine, Trial, TrialReport};
+pub use trial::{Answer, Disagreement, FEWEST_INPUTS, Findings, SecondEngine, Trial, TrialReport};
 
 use crate::types::Blame;
 
@@ -46,6 +52,9 @@ pub enum DecideError {
         /// What is wrong, one finding a line, each with file and line where it has one.
         why: String,
     },
+    /// An approval does not hold.
+    #[error("{0}")]
+    Approval(String),
     /// The policy gives no decision for this input.
     #[error("the policy gives no decision for this input")]
     Undefined,
@@ -73,6 +82,7 @@ impl DecideError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Bundle { code, .. } => code,
+            Self::Approval(_) => "approval_invalid",
             Self::Undefined => "policy_undefined",
             Self::Failed(_) => "policy_failed",
             Self::Overrun => "policy_overrun",

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::confined::{Confined, ConfinedLimits};
-use crate::decide::{Bundle, DecideError, FEWEST_INPUTS, Policy, Trial, TrialReport};
+use crate::decide::{Bundle, DecideError, EngineOptions, FEWEST_INPUTS, Policy, Trial, TrialReport};
 use crate::types::{Digest, Hasher};
 
 /// The longest that a trial may take: the reference policy takes seconds, on a slow and busy machine a minute.
@@ -54,6 +54,8 @@ pub struct TrialOptions<'a> {
     pub budget: Duration,
     /// Limits of the confined interpreter.
     pub limits: ConfinedLimits,
+    /// Where machine code made of compiled modules is kept, as in [`EngineOptions`].
+    pub code_cache: Option<PathBuf>,
     /// Generated inputs.
     pub inputs: usize,
     /// A private directory in which verdicts are remembered, so that a restart does not try again.
@@ -68,6 +70,7 @@ impl Default for TrialOptions<'_> {
             program: None,
             budget: ConfinedLimits::TRIAL.budget,
             limits: ConfinedLimits::TRIAL,
+            code_cache: None,
             inputs: FEWEST_INPUTS,
             verdicts: None,
             progress: None,
@@ -106,7 +109,8 @@ pub fn hold_trial(bundle: &Bundle, options: &TrialOptions<'_>) -> Result<TrialRe
         }
         None => None,
     };
-    let decides = Policy::compile(bundle, options.budget)?;
+    let engine = EngineOptions { budget: options.budget, code_cache: options.code_cache.clone() };
+    let decides = Policy::compile_with(bundle, &engine)?;
     let mut second = Confined::start(options.program, bundle, options.limits)?;
     let trial = Trial {
         bundle,

@@ -279,6 +279,54 @@ fn a_module_of_the_same_source_agrees_and_its_verdict_is_remembered() {
 }
 
 #[test]
+fn a_module_of_another_source_is_refused() {
+    let directory = directory("input.action == \"transfer\"", "input.action == \"use\"");
+    let refused = try_bundle(&Bundle::read(directory.path()).unwrap(), &options(200)).unwrap_err();
+    assert_eq!(refused.code(), "bundle_engines_disagree");
+    assert!(refused.to_string().contains("build the module from this source"), "{refused}");
+    let tried = sekisho(["policy", "try", directory.path().to_str().unwrap(), "--inputs", "200", "--json"]);
+    assert_eq!(tried.status.code(), Some(1));
+    let report: Value = serde_json::from_str(stdout(&tried)).unwrap();
+    assert!(report["disagreements"]["count"].as_u64().unwrap() > 0);
+    assert!(stderr(&tried).contains("bundle_engines_disagree"), "{}", stderr(&tried));
+}
+
+#[test]
+fn source_that_breaks_the_interpreter_refuses_a_harmless_module() {
+    let directory = directory("count(numbers.range(1, 2000000000)) > 0", "input.action == \"use\"");
+    let refused = try_bundle(&Bundle::read(directory.path()).unwrap(), &options(200)).unwrap_err();
+    assert_eq!(refused.code(), "bundle_interpreter_died");
+    let tried = sekisho(["policy", "try", directory.path().to_str().unwrap(), "--json"]);
+    assert_eq!(tried.status.code(), Some(1), "{}", stderr(&tried));
+    assert!(stdout(&tried).contains("more memory"), "{}", stdout(&tried));
+}
+
+#[test]
+fn the_engines_agree_on_the_reference_policy() {
+    let source = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/dfft");
+    let copy = tempfile::tempdir().unwrap();
+    copy_files(&source, copy.path());
+    std::fs::write(copy.path().join("policy.wasm"), module(&source, "dfft/decision")).unwrap();
+    let report = try_bundle(&Bundle::read(copy.path()).unwrap(), &options(1000)).unwrap();
+    assert_eq!(report.agreed, report.inputs);
+    assert_eq!(report.inputs, 1000 + report.examples + report.cases);
+    for (count, what) in [(report.permitted, "permits"), (report.reviewed, "reviews"), (report.denied, "denials")] {
+        assert!(count > 50, "only {count} {what}: the inputs reach too little of the policy");
+    }
+}
+
+fn copy_files(from: &std::path::Path, to: &std::path::Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let place = to.join(entry.file_name());
+        match entry.file_type().unwrap().is_dir() {
+            true => copy_files(&entry.path(), &place),
+            false => drop(std::fs::copy(entry.path(), place).unwrap()),
+        }
+    }
+}
+
+#[test]
 fn the_command_tells_what_a_trial_found() {
     let directory = directory("input.action == \"transfer\"", "input.action == \"transfer\"");
     let path = directory.path().to_str().unwrap();

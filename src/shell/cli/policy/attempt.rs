@@ -17,7 +17,7 @@ const COULD_NOT_TELL: [&str; 2] = ["bundle_unconfinable", "bundle_untried"];
 
 #[derive(Debug, Args)]
 pub(in crate::shell::cli) struct Options {
-    /// The policy, with its compiled module
+    /// The policy, with its compiled module: a directory or an archive
     #[arg(value_name = "BUNDLE")]
     bundle: PathBuf,
     /// Generated inputs
@@ -29,7 +29,7 @@ pub(in crate::shell::cli) struct Options {
 }
 
 pub(super) fn run(options: &Options) -> Result<Verdict> {
-    let bundle = Bundle::read(&options.bundle)?;
+    let bundle = Bundle::open(&options.bundle)?;
     let shown = Cell::new(usize::MAX);
     let bar = |done: usize, total: usize| {
         let percent = done * 100 / total.max(1);

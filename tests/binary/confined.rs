@@ -271,6 +271,13 @@ fn a_module_of_the_same_source_agrees_and_its_verdict_is_remembered() {
     let other = Bundle::read(same.path()).unwrap();
     assert_eq!(other.identity(), bundle.identity());
     assert_eq!(try_bundle(&other, &nowhere(400)).unwrap_err().code(), "bundle_unconfinable");
+    // The directory does not grow without end.
+    for number in 0..70 {
+        std::fs::write(verdicts.path().join(format!("old-{number}.json")), "{}").unwrap();
+    }
+    assert!(try_bundle(&bundle, &options(1)).is_ok());
+    assert_eq!(std::fs::read_dir(verdicts.path()).unwrap().count(), 64);
+    assert!(try_bundle(&bundle, &options(400)).is_ok());
     // A file that is damaged is no verdict.
     for file in std::fs::read_dir(verdicts.path()).unwrap() {
         std::fs::write(file.unwrap().path(), "{}").unwrap();

@@ -188,7 +188,7 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         "pass_memory_full" => (S::SERVICE_UNAVAILABLE, "Too many single-use passes in a short time."),
         "policy_denied" => (S::FORBIDDEN, "The policy denies this; the reasons say why and what would permit it."),
         "review_required" => (S::FORBIDDEN, "A person has to approve this first; the reasons say why."),
-        "policy_undefined" | "policy_failed" | "policy_overrun" | "policy_malformed" => {
+        "policy_undefined" | "policy_failed" | "policy_overrun" | "policy_malformed" | "engines_disagree" => {
             (S::FORBIDDEN, "The policy gave no decision, so the answer is no.")
         }
         "obligation_unsupported" | "obligation_not_possible" | "pseudonym_keys_missing" | "k_anonymity_not_met" => {
@@ -210,16 +210,22 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         // Faults of ours or of our configuration. Most keep a gateway from starting; a peer needs to know no more.
         "approval_invalid"
         | "bundle_builtin_refused"
+        | "bundle_cases_fail"
+        | "bundle_decision_malformed"
         | "bundle_delta"
         | "bundle_duplicate"
+        | "bundle_engines_disagree"
         | "bundle_entrypoint_missing"
         | "bundle_file_missing"
         | "bundle_file_refused"
         | "bundle_file_unlisted"
         | "bundle_hash_wrong"
+        | "bundle_inputs_undeclared"
+        | "bundle_interpreter_died"
         | "bundle_key_unknown"
         | "bundle_key_unusable"
         | "bundle_module_refused"
+        | "bundle_obligation_unknown"
         | "bundle_older"
         | "bundle_outside_roots"
         | "bundle_path_refused"
@@ -230,8 +236,10 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         | "bundle_sourceless"
         | "bundle_too_large"
         | "bundle_uncompiled"
+        | "bundle_unconfinable"
         | "bundle_unreadable"
         | "bundle_unsigned"
+        | "bundle_untried"
         | "credentials_unusable"
         | "destination_unusable"
         | "enforce_internal"

@@ -12,6 +12,7 @@ mod approvals;
 mod bundles;
 mod commands;
 mod compiled;
+mod confined;
 mod crash;
 mod demo;
 mod partners;

@@ -1,5 +1,6 @@
 //! `sekisho policy`: ask a policy, run its cases, check it; build, sign and verify bundles.
 
+mod attempt;
 mod build;
 mod check;
 mod sign;
@@ -14,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::decide::{Bundle, Policy, run_cases};
 use crate::shell::cli::Verdict;
+use crate::shell::confined::OwnLimits;
 
 /// Time for one evaluation at a terminal. A gateway's budget is a thousandth of it; here nobody's exchange waits, and how
 /// busy the machine is must not change the answer.
@@ -33,6 +35,11 @@ pub(super) enum Command {
     Verify(sign::VerifyOptions),
     /// Look for what is wrong with a policy, without asking it
     Check(check::CheckOptions),
+    /// Try a policy with both engines on generated inputs, as a gateway does before it takes one of others
+    Try(attempt::Options),
+    /// Interpret a policy for another process of this program
+    #[command(hide = true)]
+    Confined(OwnLimits),
 }
 
 #[derive(Debug, Args)]
@@ -66,6 +73,9 @@ pub(super) fn run(command: Command) -> Result<Verdict> {
         Command::Sign(options) => sign::sign(&options),
         Command::Verify(options) => sign::verify(&options),
         Command::Check(options) => check::run(&options),
+        Command::Try(options) => attempt::run(&options),
+        // It ran before this: no log and no thread may be there.
+        Command::Confined(_) => bail!("this command is for this program alone"),
     }
 }
 

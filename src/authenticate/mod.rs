@@ -17,7 +17,7 @@ pub use certificate::Certificate;
 pub use mint::PassMinter;
 pub use partner::{Partner, PartnerEntry, Partners};
 pub use pass::{PASS_LIFETIME, PERSON_ATTRIBUTES, PassVerifier, Requester};
-pub use tls::{Credentials, Tls};
+pub use tls::{Credentials, Tls, anonymous_client};
 
 use crate::types::Blame;
 

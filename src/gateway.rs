@@ -24,7 +24,7 @@ use hyper::body::{Body as _, Incoming};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::authenticate::{AuthenticateError, Partner, Partners, PassMinter, PassVerifier, Tls};
+use crate::authenticate::{AuthenticateError, Partner, Partners, PassMinter, PassVerifier, Statements, Tls};
 use crate::decide::{
     Agreement, Agreements, Approvals, Dataset, DecideError, Direction, InForce, Permit, Question, Ruling, rule,
 };
@@ -66,6 +66,7 @@ pub struct Gateway {
     minter: PassMinter,
     subject: String,
     policies: InForce,
+    statements: Statements,
     approvals: Approvals,
     agreements: Agreements,
     routes: HashMap<DatasetId, Arc<Route>>,
@@ -134,6 +135,11 @@ impl Gateway {
     /// The policies in force.
     pub fn policies(&self) -> &InForce {
         &self.policies
+    }
+
+    /// What believes statements that our own people signed.
+    pub fn statements(&self) -> &Statements {
+        &self.statements
     }
 
     /// The approvals on file.

@@ -221,7 +221,8 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         | "log_rolled_back"
         | "policy_unusable"
         | "pseudonym_key_invalid"
-        | "record_key_invalid" => (S::INTERNAL_SERVER_ERROR, OUR_FAULT),
+        | "record_key_invalid"
+        | "statement_invalid" => (S::INTERNAL_SERVER_ERROR, OUR_FAULT),
         _ => (S::INTERNAL_SERVER_ERROR, OUR_FAULT),
     }
 }

@@ -46,11 +46,7 @@ impl PassMinter {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AuthenticateError> {
         let unusable = |error: &dyn fmt::Display| AuthenticateError::Configuration(format!("the pass key: {error}"));
-        // jsonwebtoken tells the curve by the length of the shorter of PKCS#8's two forms (RFC 8410, section 7), and
-        // some tools write the longer one, with the public half: so the key is brought to the form it knows.
-        let der = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|error| unusable(&error))?;
-        let pair = Ed25519KeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|error| unusable(&error))?;
-        let key = EncodingKey::from_ed_der(pair.to_pkcs8v1().map_err(|error| unusable(&error))?.as_ref());
+        let key = ed25519_encoding_key(pem).map_err(|error| unusable(&error))?;
         let jwk =
             jsonwebtoken::jwk::Jwk::from_encoding_key(&key, Algorithm::EdDSA).map_err(|error| unusable(&error))?;
         let kid = jwk.thumbprint(jsonwebtoken::jwk::ThumbprintHash::SHA256).map_err(|error| unusable(&error))?;
@@ -113,6 +109,15 @@ impl PassMinter {
         jsonwebtoken::encode(&header, &claims, &self.key)
             .map_err(|error| AuthenticateError::Configuration(format!("a pass cannot be signed: {error}")))
     }
+}
+
+/// An Ed25519 private key (PKCS#8 PEM) for signing JWTs. The error is words for a message.
+pub(super) fn ed25519_encoding_key(pem: &[u8]) -> Result<EncodingKey, String> {
+    // jsonwebtoken tells the curve by the length of the shorter of PKCS#8's two forms (RFC 8410, section 7), and some
+    // tools write the longer one, with the public half: so the key is brought to the form it knows.
+    let der = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|error| error.to_string())?;
+    let pair = Ed25519KeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|error| error.to_string())?;
+    Ok(EncodingKey::from_ed_der(pair.to_pkcs8v1().map_err(|error| error.to_string())?.as_ref()))
 }
 
 #[cfg(test)]

@@ -9,6 +9,8 @@ mod memory;
 mod mint;
 mod partner;
 mod pass;
+mod person;
+mod statement;
 mod tls;
 
 use std::sync::Arc;
@@ -17,6 +19,8 @@ pub use certificate::Certificate;
 pub use mint::PassMinter;
 pub use partner::{Partner, PartnerEntry, Partners};
 pub use pass::{PASS_LIFETIME, PERSON_ATTRIBUTES, PassVerifier, Requester};
+pub use person::{Person, Role};
+pub use statement::{Dated, STATEMENT_BYTES, Statements, sign_statement};
 pub use tls::{Credentials, Tls, anonymous_client};
 
 use crate::types::Blame;
@@ -94,6 +98,9 @@ pub enum AuthenticateError {
     /// A single-use pass was issued before this gateway started, which cannot know whether it was shown.
     #[error("the dataset demands a pass issued after this gateway started: make a new one")]
     PassStale,
+    /// A statement of one of our own people does not hold.
+    #[error("the statement {0}")]
+    Statement(&'static str),
     /// Too many single-use passes are remembered to take one more.
     #[error("too many single-use passes in a short time: try again in a minute")]
     PassMemoryFull,
@@ -120,6 +127,7 @@ impl AuthenticateError {
             Self::PassTooLong => "pass_lifetime_too_long",
             Self::PassUsed => "pass_already_used",
             Self::PassStale => "pass_stale",
+            Self::Statement(_) => "statement_invalid",
             Self::PassMemoryFull => "pass_memory_full",
         }
     }

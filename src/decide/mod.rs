@@ -19,7 +19,7 @@ mod ruling;
 mod tests;
 
 pub use agreement::{Agreement, Agreements};
-pub use approval::{Approval, Approvals};
+pub use approval::{APPROVAL_DAYS, Approval, Approvals, Grant};
 pub use bundle::{Bundle, BundleFile, Manifest, Metadata, WasmModule};
 pub use cases::{Case, CaseOutcome, run_cases};
 pub use decision::{Decision, Effect, PolicyIdentity, Reason, Verdict};
@@ -42,6 +42,9 @@ pub enum DecideError {
         /// What is wrong, one finding a line, each with file and line where it has one.
         why: String,
     },
+    /// An approval does not hold.
+    #[error("{0}")]
+    Approval(String),
     /// The policy gives no decision for this input.
     #[error("the policy gives no decision for this input")]
     Undefined,
@@ -66,6 +69,7 @@ impl DecideError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Bundle { code, .. } => code,
+            Self::Approval(_) => "approval_invalid",
             Self::Undefined => "policy_undefined",
             Self::Failed(_) => "policy_failed",
             Self::Overrun => "policy_overrun",

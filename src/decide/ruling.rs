@@ -10,13 +10,13 @@ use crate::types::{Digest, Timestamp};
 pub struct Permit {
     decision: Arc<Decision>,
     input: Digest,
-    approval: Option<Approval>,
+    approvals: Vec<Arc<Approval>>,
 }
 
 impl Permit {
-    /// Makes the permission; the caller has seen a `permit`, or a `review` with the approval that lifts it.
-    fn new(decision: Arc<Decision>, input: Digest, approval: Option<Approval>) -> Self {
-        Self { decision, input, approval }
+    /// Makes the permission; the caller has seen a `permit`, or a `review` with the approvals that lift it.
+    fn new(decision: Arc<Decision>, input: Digest, approvals: Vec<Arc<Approval>>) -> Self {
+        Self { decision, input, approvals }
     }
 
     /// The decision behind it.
@@ -29,9 +29,9 @@ impl Permit {
         self.input
     }
 
-    /// The approval that lifted a review.
-    pub fn approval(&self) -> Option<&Approval> {
-        self.approval.as_ref()
+    /// The approvals that lifted a review.
+    pub fn approvals(&self) -> &[Arc<Approval>] {
+        &self.approvals
     }
 }
 
@@ -72,10 +72,10 @@ pub fn rule(
         }
     };
     let code = match decision.verdict() {
-        Verdict::Permit => return Ruling::Permitted(Permit::new(decision, input, None)),
+        Verdict::Permit => return Ruling::Permitted(Permit::new(decision, input, Vec::new())),
         Verdict::Deny => "policy_denied",
         Verdict::Review => match approvals.lifting(question, &decision, now) {
-            Some(approval) => return Ruling::Permitted(Permit::new(decision, input, Some(approval))),
+            Some(lifting) => return Ruling::Permitted(Permit::new(decision, input, lifting)),
             None => "review_required",
         },
     };

@@ -183,42 +183,86 @@ fn an_approval_lifts_only_what_it_names_while_it_lasts() {
     let asked = Asked::new();
     let person = Map::new();
     let question = asked.question(&person, "/");
-    let review = r#"{"decision": "review", "obligations": [],
-        "reasons": [{"rule": "R", "effect": "review", "why": "w", "remedy": "r"}]}"#;
+    let reason = |rule: &str, approvers: &str| {
+        format!(r#"{{"rule": "{rule}", "effect": "review", "why": "w", "remedy": "r", "approvers": {approvers}}}"#)
+    };
+    let reasons = format!("{}, {}", reason("R", "[]"), reason("S", r#"["export_control", "policy"]"#));
+    let review = format!(r#"{{"decision": "review", "obligations": [], "reasons": [{reasons}]}}"#);
     let policy = policy(&format!("package t\ndecision := {review}"));
     let decision = Arc::new(policy.evaluate("{}").unwrap());
-    let approval = Approval {
-        id: "1".to_owned(),
+    let at = question.at.seconds();
+    let grant = Grant {
         party: "wessex.example".to_owned(),
         dataset: "set".to_owned(),
         direction: "export".to_owned(),
         purpose: "dpv:Marketing".to_owned(),
         action: "transfer".to_owned(),
-        rules: vec!["R".to_owned()],
-        approver: "officer".to_owned(),
+        rules: ["R", "S"].map(str::to_owned).into(),
         reason: "reviewed".to_owned(),
-        expires: question.at.seconds() + 10,
+        exchange: None,
     };
-    let permitted = |approval: Approval, now: u64| {
-        let approvals = Approvals::default();
-        approvals.add(approval);
-        let decision = Ok(Arc::clone(&decision));
+    let approval = Approval {
+        id: "1".to_owned(),
+        digest: Digest::of(b"1"),
+        grant: grant.clone(),
+        approver: "sato".to_owned(),
+        offices: ["export_control".to_owned()].into(),
+        issued: at,
+        expires: at + 10,
+    };
+    let lifted = |approvals: &[Approval], now: u64| {
+        let file = Approvals::default();
         let now = Timestamp::from_seconds(now);
-        matches!(rule(&question, Digest::of(b""), decision, &approvals, now), Ruling::Permitted(_))
+        for approval in approvals {
+            file.add(approval.clone(), Timestamp::from_seconds(at)).unwrap();
+        }
+        match rule(&question, Digest::of(b""), Ok(Arc::clone(&decision)), &file, now) {
+            Ruling::Permitted(permit) => permit.approvals().len(),
+            Ruling::Refused(denial) => {
+                assert_eq!(denial.code, "review_required");
+                0
+            }
+        }
     };
-    let at = question.at.seconds();
-    assert!(permitted(approval.clone(), at));
-    assert!(!permitted(approval.clone(), at + 10), "an expired approval counts");
+    assert_eq!(lifted(std::slice::from_ref(&approval), at), 1);
+    assert_eq!(lifted(std::slice::from_ref(&approval), at + 10), 0, "an expired approval counts");
+    let with = |change: fn(&mut Grant)| {
+        let mut grant = grant.clone();
+        change(&mut grant);
+        Approval { grant, ..approval.clone() }
+    };
     for wrong in [
-        Approval { party: "other.example".to_owned(), ..approval.clone() },
-        Approval { dataset: "other".to_owned(), ..approval.clone() },
-        Approval { direction: "import".to_owned(), ..approval.clone() },
-        Approval { purpose: "dpv:PublicBenefit".to_owned(), ..approval.clone() },
-        Approval { action: "train".to_owned(), ..approval.clone() },
-        Approval { rules: vec!["Q".to_owned()], ..approval },
+        with(|grant| grant.party = "other.example".to_owned()),
+        with(|grant| grant.dataset = "other".to_owned()),
+        with(|grant| grant.direction = "import".to_owned()),
+        with(|grant| grant.purpose = "dpv:PublicBenefit".to_owned()),
+        with(|grant| grant.action = "train".to_owned()),
+        with(|grant| grant.rules = ["R".to_owned()].into()),
+        with(|grant| grant.rules = ["Q".to_owned()].into()),
+        Approval { offices: ["privacy".to_owned()].into(), ..approval.clone() },
+        Approval { offices: [].into(), ..approval.clone() },
     ] {
-        assert!(!permitted(wrong.clone(), at), "{wrong:?} counts");
+        assert_eq!(lifted(std::slice::from_ref(&wrong), at), 0, "{wrong:?} counts");
     }
+    // Two officers, each for what their office may approve.
+    let one =
+        Approval { id: "2".to_owned(), offices: [].into(), ..with(|grant| grant.rules = ["R".to_owned()].into()) };
+    let other = with(|grant| grant.rules = ["S".to_owned()].into());
+    assert_eq!(lifted(&[one.clone(), other.clone()], at), 2);
+    assert_eq!(lifted(&[one], at), 0);
+    assert_eq!(lifted(&[other], at), 0);
+    // The same approval twice is one; another under its id is refused.
+    let file = Approvals::default();
+    let now = Timestamp::from_seconds(at);
+    file.add(approval.clone(), now).unwrap();
+    file.add(approval.clone(), now).unwrap();
+    assert_eq!(file.all().len(), 1);
+    let forged = Approval { approver: "other".to_owned(), ..approval.clone() };
+    assert_eq!(file.add(forged, now).map_err(|error| error.code()), Err("approval_invalid"));
+    // What is over is let go of.
+    let later = Approval { id: "3".to_owned(), expires: at + 20, ..approval };
+    file.add(later, Timestamp::from_seconds(at + 10)).unwrap();
+    assert_eq!(file.all().len(), 1);
 }
 
 #[test]

@@ -12,8 +12,8 @@ use crate::authenticate::Requester;
 use crate::decide::{Direction, Permit, Verdict};
 use crate::enforce::{CarriedOut, Ended as StreamEnded, Summary};
 use crate::record::{
-    Carried, DecisionEntry, Direction as RecordDirection, Ended, Log, OutcomeEntry, PassRef, PolicyRef, Reason,
-    RecordError, RequestLine, Verdict as RecordVerdict,
+    ApprovalRef, Carried, DecisionEntry, Direction as RecordDirection, Ended, Log, OutcomeEntry, PassRef, PolicyRef,
+    Reason, RecordError, RequestLine, Verdict as RecordVerdict,
 };
 use crate::refusal::Refusal;
 use crate::types::{Clock, DatasetId, Digest, ExchangeId, PartyId, Purpose, Tag, Timestamp};
@@ -80,11 +80,11 @@ impl Story {
             Direction::Request | Direction::Import => (counterparty, Some(us)),
             Direction::Export => (Some(us), counterparty),
         };
-        let (decision, input, approval) = match reached {
-            Reached::Permitted(permit) => (Some(permit.decision()), Some(permit.input()), permit.approval()),
+        let (decision, input, approvals) = match reached {
+            Reached::Permitted(permit) => (Some(permit.decision()), Some(permit.input()), permit.approvals()),
             Reached::Refused(refusal) => {
                 let denial = refusal.denial();
-                (denial.and_then(|denial| denial.decision.as_ref()), denial.map(|denial| denial.input), None)
+                (denial.and_then(|denial| denial.decision.as_ref()), denial.map(|denial| denial.input), &[][..])
             }
         };
         DecisionEntry {
@@ -128,11 +128,20 @@ impl Story {
             reasons: decision.map_or_else(Vec::new, |decision| {
                 let reasons = decision.reasons().iter();
                 reasons
-                    .map(|reason| Reason { rule: &reason.rule, why: &reason.why, remedy: Some(&reason.remedy) })
+                    .map(|reason| Reason {
+                        rule: &reason.rule,
+                        why: &reason.why,
+                        remedy: Some(&reason.remedy),
+                        approvers: &reason.approvers,
+                        policy: reason.policy.as_deref(),
+                    })
                     .collect()
             }),
             obligations: decision.map(|decision| decision.obligations()).unwrap_or_default(),
-            approval: approval.map(|approval| approval.id.as_str()),
+            approvals: approvals
+                .iter()
+                .map(|approval| ApprovalRef { id: &approval.id, digest: approval.digest, by: &approval.approver })
+                .collect(),
             request: self.path.as_deref().map(|path| RequestLine { method: self.method.as_str(), path }),
         }
     }

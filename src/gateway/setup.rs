@@ -13,7 +13,9 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::places::Places;
 use super::{Gateway, Route};
-use crate::authenticate::{AuthenticateError, Credentials, PartnerEntry, Partners, PassMinter, PassVerifier, Tls};
+use crate::authenticate::{
+    AuthenticateError, Credentials, PartnerEntry, Partners, PassMinter, PassVerifier, Statements, Tls,
+};
 use crate::decide::{Agreement, Approvals, Dataset, InForce, PolicySet};
 use crate::enforce::PseudonymKeys;
 use crate::forward::{Client, Destination, ForwardError, Timeouts};
@@ -119,9 +121,10 @@ impl Gateway {
         Ok(Arc::new(Self {
             passes: PassVerifier::new(setup.us.clone(), Arc::clone(&setup.clock)),
             our_facts: Facts::about(&setup.us, setup.our_facts),
-            us: setup.us,
             tls,
+            statements: Statements::new(setup.us.clone(), &setup.admin_anchors)?,
             admin_anchors: setup.admin_anchors,
+            us: setup.us,
             partners,
             minter,
             subject: setup.subject,

@@ -90,6 +90,23 @@ pub struct Reason<'a> {
     /// What would make it hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remedy: Option<&'a str>,
+    /// The offices that may approve, of a review that asks for one.
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub approvers: &'a [String],
+    /// The policy that gives the reason, where several decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub policy: Option<&'a str>,
+}
+
+/// An approval that lifted a review.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct ApprovalRef<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// SHA-256 of the approval as its officer signed it.
+    pub digest: Digest,
+    /// Who approved.
+    pub by: &'a str,
 }
 
 /// The HTTP request behind the exchange.
@@ -155,9 +172,9 @@ pub struct DecisionEntry<'a> {
     /// What the policy demands of the payload.
     #[serde(skip_serializing_if = "<[Obligation]>::is_empty")]
     pub obligations: &'a [Obligation],
-    /// The approval that lifted a review.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub approval: Option<&'a str>,
+    /// The approvals that lifted a review.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<ApprovalRef<'a>>,
     /// The request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestLine<'a>>,

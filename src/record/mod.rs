@@ -71,7 +71,8 @@ mod writer;
 mod tests;
 
 pub use entry::{
-    Carried, DecisionEntry, Direction, Ended, MAX_ENTRY, OutcomeEntry, PassRef, PolicyRef, Reason, RequestLine, Verdict,
+    ApprovalRef, Carried, DecisionEntry, Direction, Ended, MAX_ENTRY, OutcomeEntry, PassRef, PolicyRef, Reason,
+    RequestLine, Verdict,
 };
 pub use error::RecordError;
 pub use log::{EntryIndex, Health, Log, LogConfig, Pending};

@@ -30,8 +30,11 @@ pub fn show_line(entry: &ReadEntry) -> String {
         }
     } else {
         add("", &format!("{} -> {}", text("provider"), text("consumer")));
-        for key in ["direction", "dataset", "purpose", "action", "approval"] {
+        for key in ["direction", "dataset", "purpose", "action"] {
             add("", text(key));
+        }
+        for approval in entry.payload.get("approvals").and_then(Value::as_array).into_iter().flatten() {
+            add("approval=", approval.get("id").and_then(Value::as_str).unwrap_or("-"));
         }
         for reason in entry.payload.get("reasons").and_then(Value::as_array).into_iter().flatten() {
             add("", reason.get("rule").and_then(Value::as_str).unwrap_or("-"));

@@ -1,7 +1,7 @@
 //! The admin listener: health, partners and approvals, for people with a certificate of our own authority.
 //!
-//! A certificate's name says the role: `spiffe://<party>/operator/<name>`, `.../officer/...`, `.../regulator/...`.
-//! Everyone may read; operators suspend partners; officers approve reviews.
+//! A certificate's name says the role ([`Person`]). Everyone may read; operators suspend partners; officers deliver
+//! approvals that an officer signed.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,39 +11,19 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::state::State;
+use super::state::{NotApproved, State};
 use crate::accept::{AcceptError, Accepted, Connection, Drain, Handler};
-use crate::authenticate::Certificate;
-use crate::decide::Approval;
+use crate::authenticate::{Certificate, Person, Role};
 use crate::gateway::Gateway;
 use crate::record::Health;
-use crate::types::{ExchangeId, PartyId, Timestamp};
+use crate::types::PartyId;
 
 /// The largest request of an operator, in bytes.
 const REQUEST_BYTES: usize = 64 * 1024;
 /// The longest time that it may take to arrive.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
-/// The longest life of an approval.
-const APPROVAL_DAYS: u64 = 366;
-
-/// What a person may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Operator,
-    Officer,
-    Regulator,
-}
-
-/// A person with a role.
-#[derive(Debug, Clone)]
-pub struct Person {
-    name: String,
-    role: Role,
-    expires: Timestamp,
-}
 
 /// The admin listener's side.
 pub struct AdminSide {
@@ -54,30 +34,6 @@ pub struct AdminSide {
 
 /// An answer that is no success.
 struct Problem(StatusCode, &'static str, String);
-
-/// What an officer sends to approve a review.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NewApproval {
-    party: String,
-    dataset: String,
-    purpose: String,
-    #[serde(default = "transfer")]
-    action: String,
-    #[serde(default = "export")]
-    direction: String,
-    rules: Vec<String>,
-    reason: String,
-    days: u64,
-}
-
-fn export() -> String {
-    "export".to_owned()
-}
-
-fn transfer() -> String {
-    "transfer".to_owned()
-}
 
 impl AdminSide {
     /// Serves for `gateway`; `drain` decides whether it is ready.
@@ -126,7 +82,7 @@ impl AdminSide {
             (&Method::GET, ["api", "approvals"]) => Ok(json!({ "approvals": self.gateway.approvals().all() })),
             (&Method::POST, ["api", "approvals"]) => {
                 require(person, Role::Officer)?;
-                self.approve(person, body).await
+                self.approve(body).await
             }
             _ => Err(Problem(StatusCode::NOT_FOUND, "path_unknown", "there is nothing at this path".to_owned())),
         }
@@ -165,35 +121,27 @@ impl AdminSide {
         json!({ "partners": partners })
     }
 
-    async fn approve(&self, person: &Person, body: Incoming) -> Result<Value, Problem> {
+    async fn approve(&self, body: Incoming) -> Result<Value, Problem> {
         let invalid = |what: String| Problem(StatusCode::BAD_REQUEST, "approval_invalid", what);
         let body = tokio::time::timeout(REQUEST_TIME, Limited::new(body, REQUEST_BYTES).collect()).await;
         let body = body.ok().and_then(Result::ok);
         let body =
             body.ok_or_else(|| invalid("the request is too large, too slow or broke off".to_owned()))?.to_bytes();
-        let new: NewApproval = serde_json::from_slice(&body).map_err(|error| invalid(error.to_string()))?;
-        if new.rules.is_empty() || new.reason.trim().is_empty() {
-            return Err(invalid("name the rules that are lifted, and the reason".to_owned()));
+        let text = std::str::from_utf8(&body).unwrap_or_default().trim().to_owned();
+        if text.starts_with('{') {
+            return Err(invalid(
+                "an approval is signed: make it with `sekisho approve`, and post what it prints".to_owned(),
+            ));
         }
-        if !(1..=APPROVAL_DAYS).contains(&new.days) {
-            return Err(invalid(format!("days must be 1 to {APPROVAL_DAYS}")));
-        }
-        let now = self.gateway.clock().now();
-        let approval = Approval {
-            id: ExchangeId::new(now).to_string(),
-            party: new.party,
-            dataset: new.dataset,
-            purpose: new.purpose,
-            action: new.action,
-            direction: new.direction,
-            rules: new.rules,
-            approver: person.name.clone(),
-            reason: new.reason,
-            expires: now.plus(Duration::from_secs(new.days * 86_400)).seconds(),
+        let state = Arc::clone(&self.state);
+        let approved = tokio::task::spawn_blocking(move || state.approve(&text)).await;
+        let approval = match approved {
+            Ok(Ok(approval)) => approval,
+            Ok(Err(NotApproved::Invalid(error))) => return Err(invalid(error.to_string())),
+            Ok(Err(NotApproved::Unkept(error))) => return Err(unkept(&format!("{error:#}"))),
+            Err(error) => return Err(unkept(&error.to_string())),
         };
-        tracing::warn!(approval = approval.id, by = approval.approver, party = approval.party, "approved");
-        let (state, approved) = (Arc::clone(&self.state), approval.clone());
-        kept(tokio::task::spawn_blocking(move || state.approve(approved)).await)?;
+        tracing::warn!(approval = approval.id, by = approval.approver, party = approval.grant.party, "approved");
         Ok(json!(approval))
     }
 }
@@ -204,21 +152,7 @@ impl Handler for AdminSide {
 
     fn open(&self, connection: Connection) -> Option<Person> {
         let certificate = Certificate::read(connection.certificates.first()?).ok()?;
-        if !certificate.for_client() {
-            return None;
-        }
-        let base = format!("spiffe://{}/", self.gateway.us());
-        certificate.names().iter().find_map(|name| {
-            let (role, person) = name.strip_prefix(&base)?.split_once('/')?;
-            let role = match role {
-                "operator" => Role::Operator,
-                "officer" => Role::Officer,
-                "regulator" => Role::Regulator,
-                _ => return None,
-            };
-            let expires = certificate.validity().1;
-            (!person.is_empty()).then(|| Person { name: person.to_owned(), role, expires })
-        })
+        Person::of(&certificate, self.gateway.us())
     }
 
     fn refused(&self, address: SocketAddr, why: &AcceptError) {
@@ -252,27 +186,25 @@ fn require(person: &Person, role: Role) -> Result<(), Problem> {
     if person.role == role {
         return Ok(());
     }
-    let role = match role {
-        Role::Operator => "operator",
-        Role::Officer => "officer",
-        Role::Regulator => "regulator",
-    };
-    Err(Problem(StatusCode::FORBIDDEN, "role_insufficient", format!("this takes the {role} role")))
+    Err(Problem(StatusCode::FORBIDDEN, "role_insufficient", format!("this takes the {} role", role.as_str())))
 }
 
 /// Whether a change of the state was made durable.
 fn kept(changed: Result<anyhow::Result<()>, tokio::task::JoinError>) -> Result<(), Problem> {
-    let error = match changed {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => format!("{error:#}"),
-        Err(error) => error.to_string(),
-    };
+    match changed {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(unkept(&format!("{error:#}"))),
+        Err(error) => Err(unkept(&error.to_string())),
+    }
+}
+
+fn unkept(error: &str) -> Problem {
     tracing::error!(error, "the state cannot be kept");
-    Err(Problem(
+    Problem(
         StatusCode::SERVICE_UNAVAILABLE,
         "state_unavailable",
         "the change could not be made durable; see the gateway's own log".to_owned(),
-    ))
+    )
 }
 
 /// Whether a browser sent a request on behalf of a page that is not ours. A browser shows its certificate for whoever

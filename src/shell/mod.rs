@@ -4,6 +4,7 @@ mod admin;
 mod assemble;
 pub mod certs;
 pub mod cli;
+mod client;
 pub mod config;
 mod demo;
 mod log_buffer;

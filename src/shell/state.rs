@@ -10,12 +10,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use crate::decide::Approval;
+use crate::decide::{Approval, DecideError};
 use crate::gateway::Gateway;
 use crate::types::PartyId;
 
 /// The version of the file's format.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// The file's content.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,7 +25,17 @@ struct Content {
     /// Partners that were suspended at run time. A suspension in the configuration stands beside it: to resume such a
     /// partner for good, both have to go.
     suspended: BTreeSet<String>,
-    approvals: Vec<Approval>,
+    /// Signed approvals, each as its officer signed it: who can write this file can forget one, but not make one.
+    approvals: Vec<String>,
+}
+
+/// Why an approval is not on file.
+#[derive(Debug)]
+pub enum NotApproved {
+    /// It does not hold.
+    Invalid(DecideError),
+    /// It could not be made durable.
+    Unkept(anyhow::Error),
 }
 
 /// The state file of one gateway. A change takes effect only after it is durable.
@@ -67,8 +77,15 @@ impl State {
                 partner.set_suspended(true);
             }
         }
-        for approval in &content.approvals {
-            gateway.approvals().add(approval.clone());
+        let now = gateway.clock().now();
+        for text in &content.approvals {
+            let taken = Approval::verify(text, gateway.statements(), now).and_then(|approval| {
+                if approval.is_expired(now) { Ok(()) } else { gateway.approvals().add(approval, now) }
+            });
+            // Its review holds again, which is the safe side; the gateway need not stand still for it.
+            if let Err(error) = taken {
+                tracing::warn!(%error, file = %path.display(), "an approval on file does not hold and is left aside");
+            }
         }
         Ok(Self { path, content: Mutex::new(content), gateway: Arc::clone(gateway) })
     }
@@ -96,19 +113,34 @@ impl State {
         )
     }
 
-    /// Puts an approval on file.
+    /// Puts a signed approval on file, once. Those that are over leave the file.
     ///
     /// # Errors
-    /// When the state cannot be made durable; the approval then does not count.
-    pub fn approve(&self, approval: Approval) -> Result<()> {
+    /// [`NotApproved::Invalid`] when it does not hold; [`NotApproved::Unkept`] when it cannot be made durable, and then
+    /// it does not count.
+    pub fn approve(&self, text: &str) -> Result<Arc<Approval>, NotApproved> {
+        let now = self.gateway.clock().now();
+        let statements = self.gateway.statements();
+        let approval = Approval::verify(text, statements, now).map_err(NotApproved::Invalid)?;
+        if approval.is_expired(now) {
+            return Err(NotApproved::Invalid(DecideError::Approval("the approval has expired".to_owned())));
+        }
+        let lasts =
+            |text: &String| Approval::verify(text, statements, now).is_ok_and(|approval| !approval.is_expired(now));
         self.change(
-            |content| content.approvals.push(approval.clone()),
-            || self.gateway.approvals().add(approval.clone()),
+            |content| {
+                content.approvals.retain(|other| lasts(other) && other != text);
+                content.approvals.push(text.to_owned());
+            },
+            || self.gateway.approvals().add(approval.clone(), now),
         )
+        .map_err(NotApproved::Unkept)?
+        .map_err(NotApproved::Invalid)?;
+        Ok(Arc::new(approval))
     }
 
     /// Writes the changed content (temporary file, fsync, rename, fsync of the directory) and then lets it take effect.
-    fn change(&self, change: impl FnOnce(&mut Content), effect: impl FnOnce()) -> Result<()> {
+    fn change<T>(&self, change: impl FnOnce(&mut Content), effect: impl FnOnce() -> T) -> Result<T> {
         let mut content = self.content.lock().unwrap_or_else(PoisonError::into_inner);
         let mut changed = Content {
             version: content.version,
@@ -119,8 +151,7 @@ impl State {
         write(&self.path, &serde_json::to_vec_pretty(&changed)?)
             .with_context(|| format!("writing {}", self.path.display()))?;
         *content = changed;
-        effect();
-        Ok(())
+        Ok(effect())
     }
 }
 

@@ -8,6 +8,7 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod approvals;
 mod commands;
 mod crash;
 mod demo;

@@ -15,11 +15,14 @@ use crate::world::{Peer, Provider, Reserved, Upstream, party};
 /// The binary under test.
 pub const SEKISHO: &str = env!("CARGO_BIN_EXE_sekisho");
 
-/// A policy without facts that go stale, so that these tests hold on any date: permits everything but one purpose, and
+/// A policy without facts that go stale, so that these tests hold on any date: permits everything but two purposes, and
 /// says nothing at all about an input without a purpose.
 const REGO: &str = r#"package small
 
-decision := {"decision": "permit", "reasons": [], "obligations": []} if input.purpose != "dpv:Marketing"
+decision := {"decision": "permit", "reasons": [], "obligations": []} if {
+	input.purpose != "dpv:Marketing"
+	input.purpose != "dfft:JointDevelopment"
+}
 
 decision := {
 	"decision": "deny",
@@ -28,9 +31,23 @@ decision := {
 } if {
 	input.purpose == "dpv:Marketing"
 }
+
+decision := {
+	"decision": "review",
+	"reasons": [{
+		"rule": "SMALL-2",
+		"effect": "review",
+		"why": "It is joint work.",
+		"remedy": "Have it approved.",
+		"approvers": ["export_control"],
+	}],
+	"obligations": [],
+} if {
+	input.purpose == "dfft:JointDevelopment"
+}
 "#;
 const MANIFEST: &str =
-    r#"{"revision": "1", "metadata": {"id": "small", "entrypoint": "small/decision", "inputs": []}}"#;
+    r#"{"revision": "1", "metadata": {"id": "small", "entrypoint": "small/decision", "inputs": ["purpose"]}}"#;
 
 /// Writes [`REGO`] as a policy directory.
 pub fn write_policy(directory: &Path) {
@@ -58,6 +75,7 @@ pub fn stderr(output: &Output) -> &str {
 pub struct Site {
     directory: tempfile::TempDir,
     port: Reserved,
+    admin: Reserved,
 }
 
 impl Site {
@@ -78,13 +96,14 @@ impl Site {
             dev(&options).unwrap();
         }
         write_policy(&directory.path().join("policy"));
-        let site = Self { directory, port: Reserved::port() };
+        let site = Self { directory, port: Reserved::port(), admin: Reserved::port() };
         std::fs::write(site.config(), site.configuration(&upstream.base("open"))).unwrap();
         site
     }
 
     fn configuration(&self, upstream: &str) -> String {
         let port = self.address().port();
+        let admin = self.admin();
         format!(
             r#"[party]
 id = "kansai.example"
@@ -95,6 +114,10 @@ framework = "IAP-FA:1.0"
 
 [listen]
 partner = "127.0.0.1:{port}"
+admin = "{admin}"
+
+[admin]
+anchors = "kansai.example/ca.pem"
 
 [tls]
 certificate = "kansai.example/gateway.pem"
@@ -115,7 +138,7 @@ budget = "10s"
 id = "open"
 origin = "JP"
 licence = "CC0-1.0"
-purposes = ["dfft:DisasterResponse"]
+purposes = ["dfft:DisasterResponse", "dfft:JointDevelopment"]
 tags = ["privacy:none", "ip:open", "security:tlp-clear"]
 upstream = "{upstream}"
 
@@ -151,6 +174,11 @@ jwks = "wessex.example/jwks.json"
 
     pub fn address(&self) -> SocketAddr {
         self.port.address()
+    }
+
+    /// Where the admin listener is.
+    pub fn admin(&self) -> SocketAddr {
+        self.admin.address()
     }
 
     /// Wessex' client.

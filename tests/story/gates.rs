@@ -1,7 +1,7 @@
 //! The doors themselves: HTTP/2 beside HTTP/1.1, the public documents, the roles on the admin listener.
 
 use http::Method;
-use sekisho::shell::certs::Role;
+use sekisho::authenticate::Role;
 use serde_json::Value;
 
 use crate::world::{World, get, party, stranger};

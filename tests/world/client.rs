@@ -260,6 +260,12 @@ impl Peer {
         let request = Request::builder().method(method).uri(path).body(whole(body.to_string())).unwrap();
         self.send(request).await.unwrap()
     }
+
+    /// Posts text as it is.
+    pub async fn post(&self, path: &str, text: &str) -> Reply {
+        let request = Request::post(path).body(whole(text.to_owned())).unwrap();
+        self.send(request).await.unwrap()
+    }
 }
 
 /// A GET with a signed pass.

@@ -24,7 +24,7 @@ async fn what_is_written_is_read_and_verifies() {
         purpose: Some(&purpose),
         pass: Some(PassRef { digest: Digest::of(b"pass"), jti: Some("1"), sub: Some("a\u{1b}[2J") }),
         policy: Some(PolicyRef { id: "dfft", revision: "1", digest: Digest::of(b"policy") }),
-        reasons: vec![Reason { rule: "R1", why: "because", remedy: None }],
+        reasons: vec![Reason { rule: "R1", why: "because", remedy: None, approvers: &[], policy: None }],
         obligations: &demanded,
         request: Some(RequestLine { method: "GET", path: "/data/usgs-earthquakes/" }),
         ..decision(exchange, Verdict::Permit)

@@ -117,7 +117,7 @@ fn decision(exchange: ExchangeId, decision: Verdict) -> DecisionEntry<'static> {
         code: None,
         reasons: Vec::new(),
         obligations: &[],
-        approval: None,
+        approvals: Vec::new(),
         request: None,
     }
 }

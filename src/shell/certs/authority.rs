@@ -12,6 +12,7 @@ use rcgen::{
 use rustls::pki_types::DnsName;
 use time::OffsetDateTime;
 
+use crate::authenticate::Role;
 use crate::types::{PartyId, Timestamp};
 
 /// How long a leaf is good, in days: long enough for a development machine, short enough that rotation is practised.
@@ -25,28 +26,6 @@ pub struct Authority {
     party: PartyId,
     from: Timestamp,
     until: Timestamp,
-}
-
-/// What an operator may do with the admin listener; part of the certificate's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Runs the gateway.
-    Operator,
-    /// Approves what a policy holds for review.
-    Officer,
-    /// Reads records and changes nothing.
-    Regulator,
-}
-
-impl Role {
-    /// The role as it stands in a certificate's name.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Operator => "operator",
-            Self::Officer => "officer",
-            Self::Regulator => "regulator",
-        }
-    }
 }
 
 /// An end entity's certificate and its private key, both PEM. The key is secret and is not shown by `Debug`.
@@ -122,15 +101,36 @@ impl Authority {
     /// # Errors
     /// When the name is not 1 to 64 lower-case letters, digits and hyphens, or the random source fails.
     pub fn operator(&self, name: &str, role: Role) -> anyhow::Result<Leaf> {
-        let in_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        ensure!(
-            (1..=64).contains(&name.len()) && name.bytes().all(in_name),
-            "{name:?} is not an operator's name: give 1 to 64 lower-case letters, digits and hyphens"
-        );
+        check_name(name)?;
         let uri = format!("spiffe://{}/{}/{name}", self.party, role.as_str());
+        self.person(name, role, &[uri])
+    }
+
+    /// The certificate of an officer who holds `offices`: `spiffe://<party>/officer/<office>/<name>` for each, and
+    /// `spiffe://<party>/officer/<name>`.
+    ///
+    /// # Errors
+    /// When the name or an office is not 1 to 64 lower-case letters, digits, hyphens and (in an office) underscores, or
+    /// the random source fails.
+    pub fn officer(&self, name: &str, offices: &[&str]) -> anyhow::Result<Leaf> {
+        let mut names = Vec::new();
+        for office in offices {
+            ensure!(
+                (1..=64).contains(&office.len()) && office.bytes().all(|b| in_name(b) || b == b'_'),
+                "{office:?} is not an office: give 1 to 64 lower-case letters, digits, hyphens and underscores"
+            );
+            names.push(format!("spiffe://{}/officer/{office}/{name}", self.party));
+        }
+        names.push(format!("spiffe://{}/officer/{name}", self.party));
+        check_name(name)?;
+        self.person(name, Role::Officer, &names)
+    }
+
+    fn person(&self, name: &str, role: Role, names: &[String]) -> anyhow::Result<Leaf> {
+        let uris = names.iter().map(|uri| Ok(SanType::URI(uri.as_str().try_into()?)));
         self.leaf(
             &format!("{} {name} of {}", role.as_str(), self.party),
-            vec![SanType::URI(uri.try_into()?)],
+            uris.collect::<anyhow::Result<_>>()?,
             &[ExtendedKeyUsagePurpose::ClientAuth],
         )
     }
@@ -148,6 +148,18 @@ impl Authority {
         let certificate = params.signed_by(&key, &self.issuer).with_context(|| format!("cannot sign {name}"))?;
         Ok(Leaf { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
     }
+}
+
+fn in_name(b: u8) -> bool {
+    b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'
+}
+
+fn check_name(name: &str) -> anyhow::Result<()> {
+    ensure!(
+        (1..=64).contains(&name.len()) && name.bytes().all(in_name),
+        "{name:?} is not a person's name: give 1 to 64 lower-case letters, digits and hyphens"
+    );
+    Ok(())
 }
 
 fn days(number: u32) -> Duration {

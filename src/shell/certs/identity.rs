@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use serde_json::Value;
 
-use super::authority::{Authority, Leaf, Role};
+use super::authority::{Authority, Leaf};
 use super::key::{ed25519_key_pem, ed25519_public_key, jwks, pseudonym_key_hex};
+use crate::authenticate::Role;
 use crate::types::{PartyId, Timestamp};
 
 /// How long a development authority is good, in days.
 const AUTHORITY_DAYS: u32 = 365;
+/// The offices that the development officer holds: those that the reference policy names.
+const OFFICES: [&str; 3] = ["export_control", "intellectual_property", "policy"];
 /// What a secret file is created with: its owner alone.
 const SECRET: u32 = 0o600;
 /// What a file for partners is created with.
@@ -28,7 +31,7 @@ pub struct Identity {
     pub gateway: Leaf,
     /// `spiffe://<party>/operator/operator`.
     pub operator: Leaf,
-    /// `spiffe://<party>/officer/officer`.
+    /// `spiffe://<party>/officer/officer`, with the offices that the reference policy names.
     pub officer: Leaf,
     /// Signs passes: Ed25519 PKCS#8 PEM. Secret.
     pub pass_key_pem: String,
@@ -52,7 +55,7 @@ impl Identity {
         Ok(Self {
             gateway: authority.gateway(party, dns, addresses)?,
             operator: authority.operator("operator", Role::Operator)?,
-            officer: authority.operator("officer", Role::Officer)?,
+            officer: authority.officer("officer", &OFFICES)?,
             jwks: jwks(&ed25519_public_key(&pass_key_pem)?),
             pass_key_pem,
             log_key_pem: ed25519_key_pem()?,

@@ -10,6 +10,6 @@ mod key;
 #[cfg(test)]
 mod tests;
 
-pub use authority::{Authority, Leaf, Role};
+pub use authority::{Authority, Leaf};
 pub use identity::{DevOptions, Identity, dev, write_party};
 pub use key::{ed25519_key_pem, ed25519_public_key, jwks, pseudonym_key_hex, thumbprint};

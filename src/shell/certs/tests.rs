@@ -16,6 +16,7 @@ use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::X509Certificate;
 
 use super::*;
+use crate::authenticate::Role;
 use crate::types::{PartyId, Timestamp};
 
 /// 2026-11-21T00:00:00Z

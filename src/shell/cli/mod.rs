@@ -1,5 +1,6 @@
 //! The command line. Data goes to stdout, talk to stderr; exit 0 is yes, 1 is no, 2 is could-not-tell.
 
+mod approve;
 mod check;
 mod logs;
 mod policy;
@@ -42,6 +43,8 @@ enum Command {
     /// Certificates and keys for development
     #[command(subcommand)]
     Certs(CertsCommand),
+    /// Sign an approval of what a policy holds for review, as an officer
+    Approve(approve::Options),
     /// Ask a policy, run its cases
     #[command(subcommand)]
     Policy(policy::Command),
@@ -94,6 +97,7 @@ pub fn main() -> ExitCode {
         Command::Serve(file) => serve::serve(&file.config).map(|()| Verdict::Yes),
         Command::Check(options) => check::check(&options),
         Command::Certs(CertsCommand::Dev(options)) => dev(options),
+        Command::Approve(options) => approve::approve(&options),
         Command::Policy(command) => policy::run(command),
         Command::Log(command) => logs::run(command),
         Command::DataService(options) => demo::data_service(&options).map(|()| Verdict::Yes),

@@ -7,14 +7,16 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode, header};
 use http_body_util::Full;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::cast::{BENGALURU, HARBOUR, KANSAI, OSAKA, Party, RHINE, WESSEX};
 use super::client::{Pass, Reply, ask, certificate_digest, local, mutual_tls, sign};
 use super::data_service::dataset;
 use super::report::{Exchange, Report, size};
 use super::stage::Stage;
-use crate::shell::certs::Identity;
+use crate::decide::{Approval, Grant};
+use crate::shell::assemble::certificates;
+use crate::shell::certs::{Identity, Leaf};
 use crate::types::{Clock as _, PartyId, SystemClock, Timestamp};
 
 const DISASTER: &str = "dfft:DisasterResponse";
@@ -132,11 +134,7 @@ impl Scenes<'_> {
         let reply = self.application(&BENGALURU, &KANSAI, id, SCIENCE, None).await?;
         let expected = Expected::Refuse("review_required", &["DFFT-S10"]);
         self.ended("held for review", &KANSAI, &BENGALURU, (id, SCIENCE), &reply, started, &expected, vec![]).await?;
-        let approval = json!({
-            "party": BENGALURU.id, "dataset": id, "purpose": SCIENCE, "rules": ["DFFT-S10"],
-            "reason": "joint calibration study, reviewed", "days": 30,
-        });
-        let approved = self.admin("/api/approvals", Some(&approval)).await?;
+        let approved = self.approve(id).await?;
         ensure!(approved.status == StatusCode::OK, "the approval was not taken: {}", text(&approved.body));
         self.report.say("     the officer of kansai.example approves for 30 days");
         let started = Instant::now();
@@ -290,7 +288,10 @@ impl Scenes<'_> {
 
     async fn suspension(&mut self) -> Result<()> {
         self.report.say("\nSuspended a moment ago");
-        let suspended = self.admin(&format!("/api/partners/{}/suspend", BENGALURU.id), None).await?;
+        let suspended = {
+            let path = format!("/api/partners/{}/suspend", BENGALURU.id);
+            self.admin(&self.stage.identity(&KANSAI).operator, &path, String::new()).await?
+        };
         ensure!(suspended.status == StatusCode::OK, "the suspension was not taken: {}", text(&suspended.body));
         let id = "usgs-earthquakes";
         let started = Instant::now();
@@ -331,14 +332,30 @@ impl Scenes<'_> {
         mutual_tls(self.stage.addresses(&KANSAI).partner, keys, self.stage.identity(&KANSAI), request).await
     }
 
-    /// The officer approves, the operator does everything else at Kansai's admin listener.
-    async fn admin(&self, path: &str, body: Option<&Value>) -> Result<Reply> {
-        let kansai = self.stage.identity(&KANSAI);
-        let person = if body.is_some() { &kansai.officer } else { &kansai.operator };
-        let body = body.map(|body| Bytes::from(body.to_string())).unwrap_or_default();
-        let request = Request::post(path).header(header::HOST, "localhost").body(Full::new(body))?;
+    /// Kansai's officer for export control signs an approval and posts it.
+    async fn approve(&self, dataset: &str) -> Result<Reply> {
+        let officer = &self.stage.identity(&KANSAI).officer;
+        let grant = Grant {
+            party: BENGALURU.id.to_owned(),
+            dataset: dataset.to_owned(),
+            direction: "export".to_owned(),
+            purpose: SCIENCE.to_owned(),
+            action: "transfer".to_owned(),
+            rules: BTreeSet::from(["DFFT-S10".to_owned()]),
+            reason: "joint calibration study, reviewed".to_owned(),
+            exchange: None,
+        };
+        let chain = certificates(officer.certificate_pem.as_bytes())?;
+        let us: PartyId = KANSAI.id.parse()?;
+        let signed = Approval::sign(grant, &us, 30, SystemClock.now(), &chain, officer.key_pem.as_bytes())?;
+        self.admin(officer, "/api/approvals", signed).await
+    }
+
+    /// Posts to Kansai's admin listener.
+    async fn admin(&self, person: &Leaf, path: &str, body: String) -> Result<Reply> {
+        let request = Request::post(path).header(header::HOST, "localhost").body(Full::new(Bytes::from(body)))?;
         let keys = (person.certificate_pem.as_str(), person.key_pem.as_str());
-        mutual_tls(self.stage.addresses(&KANSAI).admin, keys, kansai, request).await
+        mutual_tls(self.stage.addresses(&KANSAI).admin, keys, self.stage.identity(&KANSAI), request).await
     }
 
     /// Compares an exchange, and its record where the data is or would arrive, with the story.

@@ -8,6 +8,7 @@ mod client;
 pub mod config;
 mod demo;
 mod log_buffer;
+pub mod policies;
 mod serve;
 mod state;
 

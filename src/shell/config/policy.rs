@@ -21,7 +21,7 @@ const MOST_TRIAL_INPUTS: usize = 1_000_000;
 /// The longest id of a source; it names a directory.
 const SOURCE_ID_BYTES: usize = 64;
 /// Ids that stand for the policies that no source brings.
-pub const RESERVED: [&str; 2] = ["directory", "built-in"];
+const RESERVED: [&str; 2] = ["directory", "built-in"];
 
 /// `[policy]`: what decides.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -274,12 +274,16 @@ fn owner(table: &mut Section<'_>) -> Option<PolicyOwner> {
     Some(PolicyOwner { role: role?, name: name? })
 }
 
-/// An id that can name a directory on any file system, and that no other source's resembles but for its case.
-fn source_id(value: &toml::de::DeValue<'_>) -> Result<String, Complaint> {
-    let text = text(value)?;
+/// Whether a source may have this id: one that can name a directory on any file system, and leads out of none.
+pub fn is_source_id(text: &str) -> bool {
     let in_id = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
     let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
-    if !starts_well || text.len() > SOURCE_ID_BYTES || !text.bytes().all(in_id) {
+    starts_well && text.len() <= SOURCE_ID_BYTES && text.bytes().all(in_id)
+}
+
+fn source_id(value: &toml::de::DeValue<'_>) -> Result<String, Complaint> {
+    let text = text(value)?;
+    if !is_source_id(text) {
         return Err(Complaint::new(
             format!("{} is not the id of a source", quote(text)),
             "give 1 to 64 lower-case letters, digits, '-', '_' and '.', the first a letter or a digit",

@@ -11,7 +11,8 @@ use rustls::sign::CertifiedKey;
 
 use super::file::{FileRef, ed25519_pair, hex_key};
 use super::problem::{Complaint, Problem, sort};
-use super::{Config, PolicyPlace, PolicySource};
+use crate::decide::{BundleKey, BundleKeys, DecideError};
+use super::{Config, PolicyKey, PolicyPlace, PolicySource};
 
 /// Bytes that must not be shown. They are cloned by reference and printed as `Secret`.
 #[derive(Clone)]
@@ -69,14 +70,14 @@ pub struct PartnerFiles {
 }
 
 /// What a policy source is fetched and recognised by.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SourceFiles {
     /// `file` (which may not be there yet) or `directory` (which exists).
     pub path: Option<PathBuf>,
     /// `anchors`: PEM certificates.
     pub anchors: Option<Vec<u8>>,
-    /// One for each of the source's `keys`, in the same order: the public key, PEM.
-    pub keys: Vec<Vec<u8>>,
+    /// The source's `keys`; `None` when it has none.
+    pub keys: Option<BundleKeys>,
 }
 
 /// Reads every file that the configuration names, relative to `directory`, and checks that each is what it should be.
@@ -173,7 +174,22 @@ impl Found<'_> {
             PolicyPlace::File(path) | PolicyPlace::Directory(path) => (Some(self.directory(path)), None),
             PolicyPlace::Url { anchors, .. } => (None, anchors.as_ref().map(|anchors| self.bytes(anchors))),
         };
-        SourceFiles { path, anchors, keys: source.keys.iter().map(|key| self.bytes(&key.file)).collect() }
+        let keys = source.keys.iter().filter_map(|key| self.bundle_key(key)).collect();
+        // With none, unsigned archives are taken: what a broken key leaves is never used, for its problem is told.
+        SourceFiles { path, anchors, keys: BundleKeys::new(keys).ok() }
+    }
+
+    fn bundle_key(&mut self, key: &PolicyKey) -> Option<BundleKey> {
+        let bytes = key.file.read(self.directory).map_err(|problem| self.problems.push(problem)).ok()?;
+        let read = BundleKey::new(Some(key.id.clone()), &String::from_utf8_lossy(&bytes), Some(&key.algorithm));
+        let wrong = |error: DecideError| {
+            key.file.problem(Complaint::new(format!("cannot be used: {error}"), "name a key and the algorithm that it is for"))
+        };
+        let read = read.map_err(|error| self.problems.push(wrong(error))).ok()?;
+        Some(match &key.scope {
+            Some(scope) => read.with_scope(scope.clone()),
+            None => read,
+        })
     }
 
     /// The private key must belong to the leaf: otherwise every handshake would fail, one by one.

@@ -135,6 +135,12 @@ impl Store {
         Ok(Some(Copy { bytes: bytes.into(), etag: note.etag }))
     }
 
+    /// Whether this very archive, with its entity tag, is the last good one.
+    pub(super) fn has(&self, source: &str, copy: &Copy) -> bool {
+        let kept = self.copy(source).ok().flatten();
+        kept.is_some_and(|kept| kept.bytes == copy.bytes && kept.etag == copy.etag)
+    }
+
     /// Remembers what is accepted: the archive first, then the fact. Were it the other way round, a crash between the two
     /// would leave an archive that is older than what was accepted, and with the source away no start.
     ///

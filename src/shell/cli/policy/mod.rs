@@ -1,4 +1,6 @@
-//! `sekisho policy`: ask a policy, run its cases.
+//! `sekisho policy`: ask a policy, run its cases, forget what was accepted.
+
+mod forget;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -21,6 +23,8 @@ pub(super) enum Command {
     Eval(EvalOptions),
     /// Run the policy's worked cases
     Test(TestOptions),
+    /// Forget which revision was accepted from a source, so that an older one may be taken; the gateway must not run
+    Forget(forget::Options),
 }
 
 #[derive(Debug, Args)]
@@ -50,6 +54,7 @@ pub(super) fn run(command: Command) -> Result<Verdict> {
     match command {
         Command::Eval(options) => eval(&options),
         Command::Test(options) => test(&options),
+        Command::Forget(options) => forget::forget(&options),
     }
 }
 

@@ -20,7 +20,11 @@ mod tests;
 
 pub use agreement::{Agreement, Agreements};
 pub use approval::{APPROVAL_DAYS, Approval, Approvals, Grant};
-pub use bundle::{Bundle, BundleFile, Manifest, Metadata, WasmModule};
+pub use bundle::{
+    ARCHIVE_BYTES, Accepted, Archive, Bundle, BundleFile, BundleKey, BundleKeys, BundleSignature, BundleSigner,
+    ENTRIES, MODULE, MODULE_BYTES, Manifest, Metadata, PATH_BYTES, RATIO, Revision, SIGNATURES, Trust, UNPACKED_BYTES,
+    Verification, WasmModule,
+};
 pub use cases::{Case, CaseOutcome, run_cases};
 pub use decision::{Decision, Effect, PolicyIdentity, Reason, Verdict};
 pub use inputs::{Granularity, InputPaths, SECTIONS};

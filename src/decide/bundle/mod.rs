@@ -1,14 +1,29 @@
 //! A policy as files: Rego sources, data, and a manifest in the OPA bundle layout.
+//!
+//! A directory is the operator's own, reviewed source. An archive is a stranger's: [`Bundle::verified`] takes one in.
 
-use std::path::{Path, PathBuf};
-
+mod archive;
+mod canonical;
+mod keys;
 mod manifest;
+mod revision;
+mod signature;
+#[cfg(test)]
+mod tests;
+mod verification;
 
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+pub use archive::{ARCHIVE_BYTES, Archive, ENTRIES, MODULE_BYTES, PATH_BYTES, RATIO, UNPACKED_BYTES};
+pub use keys::{BundleKey, BundleKeys, BundleSigner};
 pub use manifest::{Manifest, Metadata, WasmModule};
+pub use revision::{Accepted, Revision};
+pub use signature::BundleSignature;
+pub use verification::{Trust, Verification};
 
 use crate::decide::{DecideError, PolicyIdentity};
 use crate::types::Hasher;
@@ -40,6 +55,10 @@ pub struct Bundle {
 
 /// The compiled module of a bundle, where OPA puts it.
 pub const MODULE: &str = "policy.wasm";
+/// The manifest of a bundle.
+const MANIFEST: &str = ".manifest";
+/// The signature of a bundle.
+pub const SIGNATURES: &str = ".signatures.json";
 
 macro_rules! built_in {
     ($($path:literal),* $(,)?) => {
@@ -74,26 +93,15 @@ impl Bundle {
     /// # Errors
     /// [`DecideError::Bundle`] naming the file that is missing, too large or not what it should be.
     pub fn read(directory: &Path) -> Result<Self, DecideError> {
-        let mut paths = Vec::new();
-        collect(directory, &mut paths)?;
         let mut files = Vec::new();
         let mut module = None;
-        for path in paths {
-            let inside = path.strip_prefix(directory).unwrap_or(&path);
-            let name = inside.to_string_lossy().replace('\\', "/");
-            if is_part(&name) || name == MODULE {
-                let broken =
-                    |error: &dyn std::fmt::Display| DecideError::unusable(format!("{}: {error}", path.display()));
-                let size = std::fs::metadata(&path).map_err(|error| broken(&error))?.len();
-                if size > FILE_BYTES {
-                    return Err(broken(&format_args!("{size} bytes are more than the {FILE_BYTES} of a policy file")));
-                }
-                if name == MODULE {
-                    module = Some(std::fs::read(&path).map_err(|error| broken(&error))?);
-                    continue;
-                }
-                let text = std::fs::read_to_string(&path).map_err(|error| broken(&error))?;
-                files.push(BundleFile { path: name, text });
+        for (path, place) in files_of(directory)? {
+            if path == MODULE {
+                module = Some(read_file(&place, &path)?);
+            } else if is_part(&path) {
+                let text = String::from_utf8(read_file(&place, &path)?);
+                let text = text.map_err(|_| DecideError::unusable(format!("{}: not UTF-8", place.display())))?;
+                files.push(BundleFile { path, text });
             }
         }
         Self::new(files, module)
@@ -105,22 +113,29 @@ impl Bundle {
         files.sort_by(|one, other| one.path.cmp(&other.path));
         let mut hasher = Hasher::new();
         let (mut manifest, mut sources, mut cases, mut data) = (None, Vec::new(), Vec::new(), Map::new());
+        let mut values = canonical::VALUES;
         for file in files {
+            let mut plain = || {
+                canonical::canonical(&file.text, &mut values)
+                    .map_err(|wrong| DecideError::unusable(format!("{}:{}: {}", file.path, wrong.line, wrong.why)))
+            };
             if file.path.starts_with("cases/") {
+                plain()?;
                 cases.push(file);
                 continue;
             }
-            let read = (file.path == ".manifest").then(|| parse::<Manifest>(&file)).transpose()?;
+            let read = (file.path == MANIFEST).then(|| plain().and_then(|_| parse::<Manifest>(&file))).transpose()?;
+            // Whatever its spacing, as signatures see it; a manifest without the list of compiled modules.
             let content = match &read {
-                // Without the list of compiled modules, and whatever its spacing.
-                Some(manifest) => &serde_json::to_string(&Manifest { wasm: Vec::new(), ..manifest.clone() })
+                Some(manifest) => &serde_json::to_vec(&Manifest { wasm: Vec::new(), ..manifest.clone() })
                     .map_err(|error| DecideError::unusable(error.to_string()))?,
-                None => &file.text,
+                None if file.path.ends_with(".rego") => file.text.as_bytes(),
+                None => &plain()?,
             };
             // Lengths first, so that no two bundles hash alike by moving bytes between a path and a content.
-            for part in [&file.path, content] {
+            for part in [file.path.as_bytes(), content] {
                 hasher.update(&(part.len() as u64).to_be_bytes());
-                hasher.update(part.as_bytes());
+                hasher.update(part);
             }
             if read.is_some() {
                 manifest = read;
@@ -138,12 +153,14 @@ impl Bundle {
         if sources.is_empty() {
             return Err(DecideError::unusable("the policy has no .rego file".to_owned()));
         }
+        let data = Value::Object(data);
+        manifest.check(&data)?;
         let Manifest { revision, metadata, .. } = &manifest;
         Ok(Self {
             identity: PolicyIdentity::new(metadata.id.clone(), revision.clone(), hasher.finish()),
             manifest,
             sources,
-            data: Value::Object(data),
+            data,
             cases,
             module: module.map(Arc::from),
         })
@@ -188,10 +205,37 @@ impl Bundle {
 /// Whether a file takes part in the policy. Others, such as a README, are left alone.
 fn is_part(path: &str) -> bool {
     let name = path.rsplit('/').next().unwrap_or(path);
-    path == ".manifest"
+    path == MANIFEST
         || (path.ends_with(".rego") && !path.ends_with("_test.rego"))
         || name == "data.json"
         || (path.starts_with("cases/") && path.ends_with(".json"))
+}
+
+/// The files below a directory, with their paths inside it.
+fn files_of(directory: &Path) -> Result<Vec<(String, PathBuf)>, DecideError> {
+    let mut paths = Vec::new();
+    collect(directory, &mut paths)?;
+    let inside = |path: &Path| path.strip_prefix(directory).unwrap_or(path).to_string_lossy().replace('\\', "/");
+    Ok(paths.into_iter().map(|path| (inside(&path), path)).collect())
+}
+
+/// Reads the file at `place` that is `path` inside its bundle, if it is not too large.
+fn read_file(place: &Path, path: &str) -> Result<Vec<u8>, DecideError> {
+    let most = if path == MODULE { MODULE_BYTES as u64 } else { FILE_BYTES };
+    let bytes = read_up_to(place, most + 1)?;
+    if bytes.len() as u64 > most {
+        let why = format!("{}: more than {most} bytes, the most of such a file: ship less data", place.display());
+        return Err(DecideError::unusable(why));
+    }
+    Ok(bytes)
+}
+
+/// The beginning of a file.
+fn read_up_to(place: &Path, most: u64) -> Result<Vec<u8>, DecideError> {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(place).and_then(|file| file.take(most).read_to_end(&mut bytes));
+    read.map_err(|error| DecideError::unusable(format!("{}: {error}", place.display())))?;
+    Ok(bytes)
 }
 
 fn collect(directory: &Path, paths: &mut Vec<PathBuf>) -> Result<(), DecideError> {

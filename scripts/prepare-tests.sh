@@ -3,7 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# The release that the policy's authors compare with; an optional check, see policy-cross-check.sh.
+# The release that builds the compiled policies of the tests, and that the policy's authors compare with.
 readonly OPA_VERSION=v1.10.1
 
 say() { printf '%s\n' "$1"; }
@@ -55,17 +55,12 @@ if ! cmp --silent "$requirements" target/python/requirements.txt || ! target/pyt
   cp "$requirements" target/python/requirements.txt
 fi
 
-# OPA, where Go is: nothing but the comparison of the two policy engines needs it.
+# OPA compiles the policies that the tests of the sandbox run; no compiled policy is committed.
 if ! scripts/find-opa.sh > /dev/null; then
-  if command -v go > /dev/null; then
-    say "installing: opa $OPA_VERSION in target/tools (some minutes, once)"
-    GOBIN="$PWD/target/tools" go install "github.com/open-policy-agent/opa@$OPA_VERSION" \
-      || missing 'opa could not be installed'
-  elif [[ -n ${CI:-} ]]; then
-    missing 'there is no opa and no go to install it with'
-  else
-    say 'there is no opa and no go to install it with; the comparison of policy engines will be skipped'
-  fi
+  command -v go > /dev/null || missing 'please install go (https://go.dev/dl), which builds opa; or put opa 1.x on the PATH'
+  say "installing: opa $OPA_VERSION in target/tools (some minutes, once)"
+  GOBIN="$PWD/target/tools" go install "github.com/open-policy-agent/opa@$OPA_VERSION" \
+    || missing 'opa could not be installed'
 fi
 
 say 'all there'

@@ -28,7 +28,7 @@ pub use bundle::{
 pub use cases::{Case, CaseOutcome, run_cases};
 pub use decision::{Decision, Effect, PolicyIdentity, Reason, Verdict};
 pub use inputs::{Granularity, InputPaths, SECTIONS};
-pub use policy::{BUDGET, Policy};
+pub use policy::{BUDGET, EngineOptions, Policy};
 pub use policy_set::{InForce, PolicySet};
 pub use question::{Dataset, Direction, Question};
 pub use ruling::{Denial, Permit, Ruling, rule};

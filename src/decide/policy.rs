@@ -1,9 +1,10 @@
 //! One policy: engines in a pool, every failure a refusal.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::engine::{Engine, Interpreter};
+use super::engine::{Compiled, Engine, Program, Source};
 use super::{Bundle, DecideError, Decision, PolicyIdentity};
 
 /// Time for one evaluation: some fifty times what the reference policy takes.
@@ -11,24 +12,58 @@ pub const BUDGET: Duration = Duration::from_millis(50);
 /// Idle engines kept. An engine holds a copy of the policy's data, so there is one for each worker of a large machine.
 const IDLE_ENGINES: usize = 16;
 
+/// How a policy is evaluated.
+#[derive(Debug, Clone)]
+pub struct EngineOptions {
+    /// Time for one evaluation.
+    pub budget: Duration,
+    /// Where machine code made of compiled modules is kept for the next start; made for this user alone. `None` compiles
+    /// anew.
+    pub code_cache: Option<PathBuf>,
+}
+
 /// A compiled policy.
 pub struct Policy {
     identity: Arc<PolicyIdentity>,
-    first: Mutex<Box<dyn Engine>>,
+    program: Box<dyn Program>,
     idle: Mutex<Vec<Box<dyn Engine>>>,
 }
 
 impl Policy {
-    /// Compiles a bundle's Rego source for the embedded interpreter; each evaluation may take `budget`.
+    /// Compiles a bundle: its compiled module in the sandbox where it has one, else its Rego source in the interpreter.
+    /// Each evaluation may take `budget`.
+    ///
+    /// # Errors
+    /// As [`Policy::compile_with`].
+    pub fn compile(bundle: &Bundle, budget: Duration) -> Result<Self, DecideError> {
+        Self::compile_with(bundle, &EngineOptions { budget, code_cache: None })
+    }
+
+    /// Compiles a bundle: its compiled module in the sandbox where it has one, else its Rego source in the interpreter.
+    ///
+    /// # Errors
+    /// [`DecideError::Bundle`] with file and line where it does not compile, or why its module is refused.
+    pub fn compile_with(bundle: &Bundle, options: &EngineOptions) -> Result<Self, DecideError> {
+        let Some(module) = bundle.module() else { return Self::interpret(bundle, options.budget) };
+        let compiled = Compiled::new(bundle, module, options.budget, options.code_cache.as_deref())?;
+        Self::new(bundle, Box::new(Arc::new(compiled)))
+    }
+
+    /// Compiles a bundle's Rego source for the interpreter, whether or not it has a compiled module.
+    ///
+    /// The interpreter is no sandbox: in the gateway's process it runs the operator's own reviewed source and never a
+    /// bundle that others wrote. To compare the engines on such a bundle, do it in a confined process.
     ///
     /// # Errors
     /// [`DecideError::Bundle`] with file and line where it does not compile.
-    pub fn compile(bundle: &Bundle, budget: Duration) -> Result<Self, DecideError> {
-        let policy = Self {
-            identity: Arc::new(bundle.identity().clone()),
-            first: Mutex::new(Box::new(Interpreter::compile(bundle, budget)?)),
-            idle: Mutex::default(),
-        };
+    pub fn interpret(bundle: &Bundle, budget: Duration) -> Result<Self, DecideError> {
+        Self::new(bundle, Box::new(Source::new(bundle, budget)))
+    }
+
+    fn new(bundle: &Bundle, program: Box<dyn Program>) -> Result<Self, DecideError> {
+        let first = program.start()?;
+        let identity = Arc::new(bundle.identity().clone());
+        let policy = Self { identity, program, idle: Mutex::new(vec![first]) };
         // An entrypoint that does not exist would refuse every request at run time: better not to start.
         match policy.evaluate("{}") {
             Err(DecideError::Failed(why)) => {
@@ -51,15 +86,16 @@ impl Policy {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut engine = match idle {
             Some(engine) => engine,
-            None => self.first.lock().unwrap_or_else(PoisonError::into_inner).replicate()?,
+            None => self.program.start()?,
         };
-        let document = engine.evaluate(input)?;
-        // Only an engine that answered goes back: one that failed may be in any state.
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < IDLE_ENGINES {
-            idle.push(engine);
+        let answer = engine.evaluate(input);
+        // Only an engine that came to its end goes back: one that failed may be in any state.
+        if matches!(answer, Ok(_) | Err(DecideError::Undefined)) {
+            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if idle.len() < IDLE_ENGINES {
+                idle.push(engine);
+            }
         }
-        drop(idle);
-        Decision::read(&document, Arc::clone(&self.identity))
+        Decision::read(&answer?, Arc::clone(&self.identity))
     }
 }

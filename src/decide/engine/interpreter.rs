@@ -6,11 +6,20 @@ use std::time::{Duration, Instant};
 
 use regorus::utils::limits::ExecutionTimerConfig;
 
-use super::Engine;
-use crate::decide::{Bundle, DecideError};
+use super::{Engine, Program};
+use crate::decide::{Bundle, BundleFile, DecideError};
 
 /// Work units between two looks at the clock: at some 100 ns a unit, an overrun is noticed within a tenth of a millisecond.
 const TIMER_UNITS: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+
+/// A bundle's text, from which interpreters are compiled. Each compiles anew: values shared between threads cost a
+/// quarter to a third more CPU, in counting their references.
+pub(in crate::decide) struct Source {
+    files: Vec<BundleFile>,
+    data: String,
+    rule: String,
+    budget: Duration,
+}
 
 /// The interpreter of Rego source, for the operator's own reviewed policy. It is no sandbox.
 pub(in crate::decide) struct Interpreter {
@@ -19,21 +28,39 @@ pub(in crate::decide) struct Interpreter {
     budget: Duration,
 }
 
+impl Source {
+    /// Takes the text out of a bundle; each evaluation may take `budget`.
+    pub(in crate::decide) fn new(bundle: &Bundle, budget: Duration) -> Self {
+        Self {
+            files: bundle.sources().to_vec(),
+            data: bundle.data().to_string(),
+            rule: format!("data.{}", bundle.entrypoint().replace('/', ".")),
+            budget,
+        }
+    }
+}
+
+impl Program for Source {
+    fn start(&self) -> Result<Box<dyn Engine>, DecideError> {
+        Ok(Box::new(Interpreter::compile(self)?))
+    }
+}
+
 impl Interpreter {
-    /// Compiles the bundle's sources and data.
-    pub(in crate::decide) fn compile(bundle: &Bundle, budget: Duration) -> Result<Self, DecideError> {
+    /// Compiles sources and data.
+    pub(in crate::decide) fn compile(source: &Source) -> Result<Self, DecideError> {
         let mut engine = regorus::Engine::new();
         engine.set_strict_builtin_errors(true);
-        engine.set_execution_timer_config(ExecutionTimerConfig { limit: budget, check_interval: TIMER_UNITS });
-        for source in bundle.sources() {
+        engine.set_execution_timer_config(ExecutionTimerConfig { limit: source.budget, check_interval: TIMER_UNITS });
+        for file in &source.files {
             engine
-                .add_policy(source.path.clone(), source.text.clone())
-                .map_err(|error| DecideError::unusable(format!("{}: {error}", source.path)))?;
+                .add_policy(file.path.clone(), file.text.clone())
+                .map_err(|error| DecideError::unusable(format!("{}: {error}", file.path)))?;
         }
-        let data = serde_json::to_string(bundle.data()).map_err(|error| DecideError::unusable(error.to_string()))?;
-        engine.add_data_json(&data).map_err(|error| DecideError::unusable(format!("the bundle's data: {error}")))?;
-        let rule = format!("data.{}", bundle.entrypoint().replace('/', "."));
-        Ok(Self { engine, rule, budget })
+        engine
+            .add_data_json(&source.data)
+            .map_err(|error| DecideError::unusable(format!("the bundle's data: {error}")))?;
+        Ok(Self { engine, rule: source.rule.clone(), budget: source.budget })
     }
 }
 
@@ -55,9 +82,5 @@ impl Engine for Interpreter {
             value.to_json_str().map_err(|error| failed(error.into()))
         }))
         .unwrap_or_else(|_| Err(DecideError::Failed("the policy engine crashed".to_owned())))
-    }
-
-    fn replicate(&self) -> Result<Box<dyn Engine>, DecideError> {
-        Ok(Box::new(Self { engine: self.engine.clone(), rule: self.rule.clone(), budget: self.budget }))
     }
 }

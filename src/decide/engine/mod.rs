@@ -1,8 +1,14 @@
 //! The seam between the gateway and what evaluates a policy.
+//!
+//! A [`Program`] is a policy made ready once; it starts an [`Engine`] for every evaluation that runs at the same time.
 
 mod interpreter;
+mod sandbox;
+#[cfg(test)]
+mod tests;
 
-pub(super) use interpreter::Interpreter;
+pub(super) use interpreter::Source;
+pub(super) use sandbox::Compiled;
 
 use super::DecideError;
 
@@ -10,10 +16,13 @@ use super::DecideError;
 pub(super) trait Engine: Send {
     /// Evaluates `input` (JSON) and gives the decision document (JSON).
     fn evaluate(&mut self, input: &str) -> Result<String, DecideError>;
+}
 
-    /// Another engine for the same policy that shares nothing mutable with this one.
+/// A policy made ready, shared by its engines. What engines write to, and what they count references to, is their own.
+pub(super) trait Program: Send + Sync {
+    /// Another engine, with its own copy of the policy's data.
     ///
     /// # Errors
     /// When it cannot be set up, for want of memory or because the bundle does not compile.
-    fn replicate(&self) -> Result<Box<dyn Engine>, DecideError>;
+    fn start(&self) -> Result<Box<dyn Engine>, DecideError>;
 }

@@ -129,12 +129,19 @@ fn dev(options: DevOptions) -> Result<Verdict> {
     Ok(Verdict::Yes)
 }
 
+/// A filter that leaves out what a compiled policy says itself, whatever is asked for: a policy that others wrote must
+/// not write into our log. What becomes of it is logged by the gateway.
+fn silent(filter: &str) -> String {
+    format!("{filter},opa_wasm=off")
+}
+
 /// Logs to stderr: `SEKISHO_LOG` takes a filter (default `info` for a gateway, `warn` for other commands), and
 /// `SEKISHO_LOG_FORMAT=json` one JSON object a line.
 fn log_to_stderr(command: &Command) -> LogBuffer {
     let default = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SEKISHO_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(default));
+    let asked = std::env::var("SEKISHO_LOG").unwrap_or_default();
+    let filter = tracing_subscriber::EnvFilter::builder();
+    let filter = filter.parse(silent(&asked)).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(silent(default)));
     let log = LogBuffer::start();
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let builder = tracing_subscriber::fmt()

@@ -80,9 +80,8 @@ pub fn policy_state(resolved: &Resolved) -> PathBuf {
 
 /// What of a configuration is allowed and yet not meant for real data, for the person who starts the gateway.
 pub fn warnings(config: &Config) -> Vec<String> {
-    let unsigned = |source: &&config::PolicySource| {
-        source.keys.is_empty() && !matches!(source.place, PolicyPlace::Directory(_))
-    };
+    let unsigned =
+        |source: &&config::PolicySource| source.keys.is_empty() && !matches!(source.place, PolicyPlace::Directory(_));
     let sources: Vec<&str> = config.policy.sources.iter().filter(unsigned).map(|source| source.id.as_str()).collect();
     match (config.policy.development, sources.is_empty()) {
         (false, _) => Vec::new(),

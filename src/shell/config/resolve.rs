@@ -11,8 +11,8 @@ use rustls::sign::CertifiedKey;
 
 use super::file::{FileRef, ed25519_pair, hex_key};
 use super::problem::{Complaint, Problem, sort};
-use crate::decide::{BundleKey, BundleKeys, DecideError};
 use super::{Config, PolicyKey, PolicyPlace, PolicySource};
+use crate::decide::{BundleKey, BundleKeys, DecideError};
 
 /// Bytes that must not be shown. They are cloned by reference and printed as `Secret`.
 #[derive(Clone)]
@@ -183,7 +183,10 @@ impl Found<'_> {
         let bytes = key.file.read(self.directory).map_err(|problem| self.problems.push(problem)).ok()?;
         let read = BundleKey::new(Some(key.id.clone()), &String::from_utf8_lossy(&bytes), Some(&key.algorithm));
         let wrong = |error: DecideError| {
-            key.file.problem(Complaint::new(format!("cannot be used: {error}"), "name a key and the algorithm that it is for"))
+            key.file.problem(Complaint::new(
+                format!("cannot be used: {error}"),
+                "name a key and the algorithm that it is for",
+            ))
         };
         let read = read.map_err(|error| self.problems.push(wrong(error))).ok()?;
         Some(match &key.scope {

@@ -16,9 +16,7 @@ use serde_json::Value;
 
 use super::Trouble;
 use super::source::{Found, Source};
-use crate::decide::{
-    Accepted, Archive, Bundle, BundleKeys, Policy, Trust, Verification, run_cases,
-};
+use crate::decide::{Accepted, Archive, Bundle, BundleKeys, EngineOptions, Policy, Trust, Verification, run_cases};
 use crate::types::Timestamp;
 
 /// Cases that fail and are told one by one; the others are counted.
@@ -119,7 +117,8 @@ impl Rules {
             let why = "the archive holds no compiled policy: build it with `sekisho policy build DIR --out FILE`";
             return Err(Trouble::new("bundle_uncompiled", why));
         }
-        Ok(Policy::compile(bundle, self.budget)?)
+        let options = EngineOptions { budget: self.budget, code_cache: self.code_cache.clone() };
+        Ok(Policy::compile_with(bundle, &options)?)
     }
 
     /// Step 5; where there is one engine only, there is nothing to compare.
@@ -150,7 +149,8 @@ fn expected(bundle: &Bundle, expected: Option<&str>) -> Result<(), Trouble> {
     let id = &bundle.identity().id;
     match expected {
         Some(expected) if expected != id => {
-            let why = format!(".manifest: the policy is {id}, and the configuration expects {expected}: correct one of them");
+            let why =
+                format!(".manifest: the policy is {id}, and the configuration expects {expected}: correct one of them");
             Err(Trouble::new("policy_unexpected", why))
         }
         _ => Ok(()),
@@ -166,6 +166,10 @@ fn cases(bundle: &Bundle, policy: &Policy) -> Result<(), Trouble> {
     }
     let told = failed.iter().take(TOLD_CASES);
     let mut lines: Vec<String> = told.map(|case| format!("{}: {}", case.id, case.differences.join("; "))).collect();
-    lines.push(format!("{} of {} of its own cases do not hold: mend the rule or the case", failed.len(), outcomes.len()));
+    lines.push(format!(
+        "{} of {} of its own cases do not hold: mend the rule or the case",
+        failed.len(),
+        outcomes.len()
+    ));
     Err(Trouble::new("bundle_cases_fail", lines.join("\n")))
 }

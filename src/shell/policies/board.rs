@@ -6,9 +6,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::Trouble;
 use super::activate::Judged;
 use super::source::{Owner, Source};
-use super::Trouble;
 use crate::decide::PolicyIdentity;
 use crate::types::Timestamp;
 
@@ -102,7 +102,8 @@ impl Board {
         let failure = Failure { code: trouble.code, why: trouble.why[..end].to_owned(), since, looks: looks + 1 };
         let news = line.failure.as_ref().is_none_or(|before| before.code != failure.code || before.why != failure.why);
         if news {
-            let kept = if line.in_force.is_some() { "the policy before stays in force" } else { "it has no policy in force" };
+            let kept =
+                if line.in_force.is_some() { "the policy before stays in force" } else { "it has no policy in force" };
             let (source, code, why) = (&line.source, failure.code, &failure.why);
             tracing::warn!(source, code, why, "a policy source brought nothing that can be used; {kept}");
         }

@@ -17,11 +17,10 @@ use tokio_rustls::TlsConnector;
 
 use super::Trouble;
 use crate::authenticate::anonymous_client;
+use crate::decide::ARCHIVE_BYTES;
 use crate::shell::config::BundleUrl;
 use crate::types::Clock;
 
-/// The largest archive that is read, in bytes: what a bundle may measure when it is packed.
-pub const ARCHIVE_BYTES: usize = 16 * 1024 * 1024;
 /// Until there is a connection, TLS included: as long as a partner's gateway may take.
 const CONNECT: Duration = Duration::from_secs(5);
 /// Until the whole archive is there: the largest one over a line of 2 Mbit/s.
@@ -96,7 +95,8 @@ impl Server {
             // A server that says so without having been asked whether it changed tells nothing.
             StatusCode::NOT_MODIFIED if etag.is_some() => Ok(Answer::Unchanged),
             status if status.is_redirection() => {
-                let what = format!("{} answered {status}: redirects are not followed, name the final address", self.url);
+                let what =
+                    format!("{} answered {status}: redirects are not followed, name the final address", self.url);
                 Err(Trouble::new("source_refused", what))
             }
             status => {
@@ -123,9 +123,9 @@ impl Server {
                 }
             }
         };
-        let mut sender = tokio::time::timeout(CONNECT, connect)
-            .await
-            .map_err(|_| Trouble::new("source_timeout", format!("{} does not accept a connection in time", self.url)))??;
+        let mut sender = tokio::time::timeout(CONNECT, connect).await.map_err(|_| {
+            Trouble::new("source_timeout", format!("{} does not accept a connection in time", self.url))
+        })??;
         sender.send_request(request).await.map_err(|error| unreachable(&error))
     }
 

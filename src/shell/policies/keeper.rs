@@ -8,11 +8,11 @@ use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::Trouble;
 use super::activate::{Judged, Rules};
 use super::board::Board;
 use super::source::{Found, Source};
 use super::store::{Copy, Store};
-use super::Trouble;
 use crate::decide::{Accepted, Policy, PolicySet};
 use crate::gateway::Gateway;
 use crate::types::{Clock, Digest, Timestamp};
@@ -92,7 +92,8 @@ impl Keeper {
         for (index, look, copy) in found {
             let keeper = Arc::clone(self);
             let begun = tokio::task::spawn_blocking(move || keeper.begin_with(index, look, copy)).await;
-            if let Err(trouble) = begun.unwrap_or_else(|error| Err(Trouble::new("source_unreadable", error.to_string())))
+            if let Err(trouble) =
+                begun.unwrap_or_else(|error| Err(Trouble::new("source_unreadable", error.to_string())))
             {
                 missing.push(format!("policy source {}: {}: {}", self.sources[index].id, trouble.code, trouble.why));
             }

@@ -21,7 +21,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 pub use activate::Rules;
-pub use fetch::ARCHIVE_BYTES;
 pub use source::{Owner, Place, SourceSetup};
 
 use super::config;
@@ -178,9 +177,10 @@ pub fn problems(setup: PolicySetup, clock: &Arc<dyn Clock>) -> Vec<String> {
     let mut ids: Vec<String> = Vec::new();
     for setup in sources {
         let id = setup.id.clone();
-        let examined = Source::new(setup, clock)
-            .map_err(|error| Trouble::new("source_unusable", format!("{error:#}")))
-            .and_then(|source| source.at_hand()?.map(|found| rules.examine(&source, &found, None, clock.now())).transpose());
+        let examined =
+            Source::new(setup, clock).map_err(|error| Trouble::new("source_unusable", format!("{error:#}"))).and_then(
+                |source| source.at_hand()?.map(|found| rules.examine(&source, &found, None, clock.now())).transpose(),
+            );
         match examined {
             Err(trouble) => problems.push(format!("policy source {id}: {}: {}", trouble.code, trouble.why)),
             Ok(None) => {}

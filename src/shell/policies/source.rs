@@ -10,8 +10,8 @@ use rustls::pki_types::CertificateDer;
 use serde::Serialize;
 
 use super::Trouble;
-use super::fetch::{ARCHIVE_BYTES, Answer, Server};
-use crate::decide::{Bundle, BundleKeys};
+use super::fetch::{Answer, Server};
+use crate::decide::{ARCHIVE_BYTES, Bundle, BundleKeys};
 use crate::shell::config::BundleUrl;
 use crate::types::Clock;
 
@@ -81,10 +81,7 @@ pub(super) enum Found {
     /// Files of our own.
     Own(Box<Bundle>),
     /// An archive, to be judged.
-    Archive {
-        bytes: Bytes,
-        etag: Option<String>,
-    },
+    Archive { bytes: Bytes, etag: Option<String> },
 }
 
 impl Source {

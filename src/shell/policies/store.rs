@@ -15,8 +15,7 @@ use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::fetch::ARCHIVE_BYTES;
-use crate::decide::Accepted;
+use crate::decide::{ARCHIVE_BYTES, Accepted};
 use crate::shell::state::write;
 use crate::types::{Digest, Timestamp};
 

@@ -10,7 +10,7 @@ use crate::shell::cli::Verdict;
 use crate::shell::{assemble, policies};
 
 #[derive(Debug, Args)]
-pub(super) struct Options {
+pub(in crate::shell::cli) struct Options {
     /// Id of a [[policy.source]]; one that is configured no more can be forgotten too
     #[arg(value_name = "SOURCE")]
     source: String,

@@ -222,6 +222,7 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         | "log_locked"
         | "log_origin_invalid"
         | "log_rolled_back"
+        | "policy_refused"
         | "policy_unusable"
         | "pseudonym_key_invalid"
         | "record_key_invalid"

@@ -6,10 +6,6 @@ import data.dfft.facts
 
 # The request and its parts.
 
-default request := {}
-
-request := input if is_object(input)
-
 default dataset := {}
 
 dataset := input.dataset if is_object(input.dataset)
@@ -26,11 +22,14 @@ default legal := {}
 
 legal := input.legal if is_object(input.legal)
 
-default channel := {"direction": "unreadable"}
+default channel := {}
 
 channel := given if {
-	given := object.get(request, "channel", {})
+	given := input.channel
 	is_object(given)
+} else := {"direction": "unreadable"} if {
+	given := input.channel
+	not is_object(given)
 }
 
 # METADATA

@@ -122,6 +122,7 @@ findings contains held(
 	"DFFT-G3",
 	concat(" ", sort(doubts)),
 	"Review the facts about this country, or have a named person approve the request.",
+	["policy"],
 ) if {
 	count(doubts) > 0
 }

@@ -1,5 +1,6 @@
-//! `sekisho policy`: ask a policy, run its cases, forget what was accepted.
+//! `sekisho policy`: ask a policy, run its cases, check it, forget what was accepted.
 
+mod check;
 mod forget;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -23,6 +24,8 @@ pub(super) enum Command {
     Eval(EvalOptions),
     /// Run the policy's worked cases
     Test(TestOptions),
+    /// Look for what is wrong with a policy, without asking it
+    Check(check::CheckOptions),
     /// Forget which revision was accepted from a source, so that an older one may be taken; the gateway must not run
     Forget(forget::Options),
 }
@@ -54,6 +57,7 @@ pub(super) fn run(command: Command) -> Result<Verdict> {
     match command {
         Command::Eval(options) => eval(&options),
         Command::Test(options) => test(&options),
+        Command::Check(options) => check::run(&options),
         Command::Forget(options) => forget::forget(&options),
     }
 }

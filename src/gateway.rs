@@ -231,8 +231,8 @@ impl Gateway {
             method: story.method.as_str(),
             path: &arrival.path,
         };
-        let (input, digest) = question.input();
         let policies = self.policies.current();
+        let (input, digest) = question.input(policies.reads());
         let decision = match policies.recall(&digest) {
             Some(decision) => Ok(decision),
             None => {

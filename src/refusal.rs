@@ -208,7 +208,8 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
             (S::SERVICE_UNAVAILABLE, "The exchange cannot be recorded, so nothing is exchanged.")
         }
         // Faults of ours or of our configuration. Most keep a gateway from starting; a peer needs to know no more.
-        "bundle_builtin_refused"
+        "approval_invalid"
+        | "bundle_builtin_refused"
         | "bundle_entrypoint_missing"
         | "bundle_module_refused"
         | "credentials_unusable"

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// The parts of an input document. `action`, `at`, `eu_market` and `purpose` are plain values, the others are objects.
 /// `eu_market`, whether a use is meant for the market of the EU, is for callers that ask a policy without a gateway; a
@@ -32,6 +33,33 @@ impl InputPaths {
     /// What both read.
     pub fn union(&self, other: &Self) -> Self {
         Self(self.0.union(&other.0).cloned().collect())
+    }
+
+    /// The part of an input that these paths reach. A section that is no object stays what it is where one of its members
+    /// is read, since a policy can see that too; everything else is left out.
+    pub fn project(&self, input: &Value) -> Value {
+        let Value::Object(sections) = input else { return input.clone() };
+        let mut kept = Map::new();
+        for (section, value) in sections {
+            let reads_members = || {
+                self.0.iter().any(|path| path.strip_prefix(section.as_str()).is_some_and(|rest| rest.starts_with('.')))
+            };
+            match value {
+                _ if self.0.contains(section) => {
+                    kept.insert(section.clone(), value.clone());
+                }
+                Value::Object(members) if reads_members() => {
+                    let members = members.iter().filter(|(member, _)| self.covers(section, Some(member)));
+                    let members = members.map(|(member, value)| (member.clone(), value.clone())).collect();
+                    kept.insert(section.clone(), Value::Object(members));
+                }
+                _ if reads_members() => {
+                    kept.insert(section.clone(), value.clone());
+                }
+                _ => {}
+            }
+        }
+        Value::Object(kept)
     }
 
     /// Whether a member of a section is among what is read; of a plain section, whether it is.
@@ -80,4 +108,21 @@ pub enum Granularity {
     Hour,
     /// `YYYY-MM-DDThh:mm:00Z`.
     Minute,
+}
+
+impl Granularity {
+    /// A time in UTC (RFC 3339, to the minute or a date) as it looks at this granularity. What is no longer than a date, or
+    /// no time at all, stays what it is: the policy judges it.
+    pub fn coarsen(self, at: &str) -> String {
+        let to =
+            |length: usize, rest: &str| at.get(..length).map_or_else(|| at.to_owned(), |head| format!("{head}{rest}"));
+        if at.as_bytes().get("YYYY-MM-DD".len()) != Some(&b'T') || at.len() < "YYYY-MM-DDThh:mm".len() {
+            return at.to_owned();
+        }
+        match self {
+            Self::Date => to("YYYY-MM-DD".len(), ""),
+            Self::Hour => to("YYYY-MM-DDThh".len(), ":00:00Z"),
+            Self::Minute => to("YYYY-MM-DDThh:mm".len(), ":00Z"),
+        }
+    }
 }

@@ -15,6 +15,7 @@ mod inputs;
 mod policy;
 mod policy_set;
 mod question;
+mod reads;
 mod ruling;
 #[cfg(test)]
 mod tests;
@@ -35,6 +36,7 @@ pub use inputs::{Granularity, InputPaths, SECTIONS};
 pub use policy::{BUDGET, EngineOptions, Policy};
 pub use policy_set::{InForce, PolicySet};
 pub use question::{Dataset, Direction, Question};
+pub use reads::Reads;
 pub use ruling::{Denial, Permit, Ruling, rule};
 
 use crate::types::Blame;

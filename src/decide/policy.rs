@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::engine::{Compiled, Engine, Program, Source};
-use super::{Bundle, DecideError, Decision, PolicyIdentity};
+use super::{Bundle, DecideError, Decision, PolicyIdentity, Reads};
 
 /// Time for one evaluation: some fifty times what the reference policy takes.
 pub const BUDGET: Duration = Duration::from_millis(50);
@@ -25,6 +25,7 @@ pub struct EngineOptions {
 /// A compiled policy.
 pub struct Policy {
     identity: Arc<PolicyIdentity>,
+    reads: Reads,
     program: Box<dyn Program>,
     idle: Mutex<Vec<Box<dyn Engine>>>,
 }
@@ -63,7 +64,9 @@ impl Policy {
     fn new(bundle: &Bundle, program: Box<dyn Program>) -> Result<Self, DecideError> {
         let first = program.start()?;
         let identity = Arc::new(bundle.identity().clone());
-        let policy = Self { identity, program, idle: Mutex::new(vec![first]) };
+        let metadata = &bundle.manifest().metadata;
+        let reads = Reads::new(metadata.inputs.clone(), metadata.time);
+        let policy = Self { identity, reads, program, idle: Mutex::new(vec![first]) };
         // An entrypoint that does not exist would refuse every request at run time: better not to start.
         match policy.evaluate("{}") {
             Err(DecideError::Failed(why)) => {
@@ -76,6 +79,11 @@ impl Policy {
     /// Which policy this is.
     pub fn identity(&self) -> &Arc<PolicyIdentity> {
         &self.identity
+    }
+
+    /// What it declares that it reads of a question.
+    pub fn reads(&self) -> &Reads {
+        &self.reads
     }
 
     /// The decision on an input document (JSON), fresh.

@@ -4,8 +4,9 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use lru::LruCache;
+use serde_json::Value;
 
-use super::{DecideError, Decision, Policy, PolicyIdentity};
+use super::{DecideError, Decision, Policy, PolicyIdentity, Reads};
 use crate::types::Digest;
 
 /// Decisions remembered: at some 2 KiB each, 16 MiB at most.
@@ -14,6 +15,7 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(8192).unwrap();
 /// Policies that decide together, and what they decided. What is remembered goes with the set.
 pub struct PolicySet {
     identity: Arc<PolicyIdentity>,
+    reads: Reads,
     policies: Vec<Arc<Policy>>,
     remembered: Mutex<LruCache<Digest, Arc<Decision>>>,
 }
@@ -33,9 +35,14 @@ impl PolicySet {
                 return Err(DecideError::unusable(format!("two policies go by the id {id}: give each its own")));
             }
         }
+        let mut reads = policies[0].reads().clone();
+        for policy in &policies[1..] {
+            reads = reads.union(policy.reads());
+        }
         let members = policies.iter().map(|policy| policy.identity().as_ref().clone()).collect();
         Ok(Self {
             identity: Arc::new(PolicyIdentity::together(members)),
+            reads,
             policies,
             remembered: Mutex::new(LruCache::new(REMEMBERED)),
         })
@@ -44,6 +51,12 @@ impl PolicySet {
     /// What the policies go by together.
     pub fn identity(&self) -> &Arc<PolicyIdentity> {
         &self.identity
+    }
+
+    /// What the policies read of a question, all of them together: what [`Question::input`](super::Question::input) has to
+    /// hold for them.
+    pub fn reads(&self) -> &Reads {
+        &self.reads
     }
 
     /// The policies, in their order.
@@ -60,8 +73,22 @@ impl PolicySet {
         if let [policy] = &self.policies[..] {
             return policy.evaluate(input);
         }
-        let answers = self.policies.iter().map(|policy| policy.evaluate(input)).collect::<Result<Vec<_>, _>>()?;
+        let answers = self.policies.iter().map(|policy| self.ask(policy, input)).collect::<Result<Vec<_>, _>>()?;
         Ok(Decision::combine(answers, Arc::clone(&self.identity)))
+    }
+
+    /// One policy's answer. It sees what it declares, however much more the others read.
+    fn ask(&self, policy: &Policy, input: &str) -> Result<Decision, DecideError> {
+        if policy.reads().same_as(&self.reads) {
+            return policy.evaluate(input);
+        }
+        let whole: Value = serde_json::from_str(input)
+            .map_err(|error| DecideError::Failed(format!("the input is not JSON: {error}")))?;
+        let mut own = policy.reads().paths().project(&whole);
+        if let Some(Value::String(at)) = own.get_mut("at") {
+            *at = policy.reads().time().coarsen(at);
+        }
+        policy.evaluate(&own.to_string())
     }
 
     /// The decision on this input if it was made before: the hot path, a lookup.

@@ -1,11 +1,13 @@
 //! Everything a policy may see of a request, as the JSON input of the wire reference.
 
-use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::io::Write as _;
 use std::sync::{Arc, LazyLock};
 
 use serde_json::{Map, Value, json};
 
-use super::Agreement;
+use super::reads::Kept;
+use super::{Agreement, Granularity, Reads};
 use crate::authenticate::PERSON_ATTRIBUTES;
 use crate::types::{DatasetId, Digest, Facts, PartyId, Purpose, Tag, Timestamp};
 
@@ -67,7 +69,7 @@ impl Dataset {
 /// One question to a policy.
 #[derive(Debug, Clone)]
 pub struct Question<'a> {
-    /// When it is asked; a policy sees the date.
+    /// When it is asked; a policy sees it as exactly as it declares.
     pub at: Timestamp,
     /// Which way data flows.
     pub direction: Direction,
@@ -96,81 +98,166 @@ pub struct Question<'a> {
 /// Room for an input of ordinary size.
 const INPUT_BYTES: usize = 2048;
 
-impl Question<'_> {
-    /// The input document and its digest. Members are in one order, so equal questions give equal bytes.
-    pub fn input(&self) -> (Vec<u8>, Digest) {
+/// Opens the input document.
+const OPENING: u8 = b'{';
+
+impl<'a> Question<'a> {
+    /// The input document and its digest: what `reads` names of the question and nothing else. Members are in one order, so
+    /// equal questions give equal bytes.
+    pub fn input(&self, reads: &Reads) -> (Vec<u8>, Digest) {
         let (recipient, sender) = match self.direction {
-            Direction::Export => (
-                known(self.counterparty_facts, self.vouched(), self.agreement.map(|agreement| &agreement.recipient)),
-                None,
-            ),
+            Direction::Export => {
+                let agreement = self.agreement.map(|agreement| &agreement.recipient);
+                (Party::new(self.counterparty_facts, self.vouched(), agreement), None)
+            }
             // Whoever sends vouches for its own person, not for us; an agreement's facts are about the partner, too.
             Direction::Import => (
-                known(self.our_facts, Vec::new(), self.agreement.map(|_| &*NOTHING)),
-                Some(known(self.counterparty_facts, self.vouched(), None)),
+                Party::new(self.our_facts, None, self.agreement.map(|_| &*NOTHING)),
+                Some(Party::new(self.counterparty_facts, self.vouched(), None)),
             ),
-            Direction::Request => (Cow::Borrowed(self.our_facts), Some(Cow::Borrowed(self.counterparty_facts))),
+            Direction::Request => {
+                (Party::new(self.our_facts, None, None), Some(Party::new(self.counterparty_facts, None, None)))
+            }
         };
         let mut text = Vec::with_capacity(INPUT_BYTES);
-        text.extend_from_slice(br#"{"action":"#);
-        push_string(&mut text, self.action);
-        text.extend_from_slice(br#","at":""#);
-        text.extend_from_slice(self.at.date().as_bytes());
-        text.extend_from_slice(br#"","channel":{"direction":""#);
-        text.extend_from_slice(self.direction.as_str().as_bytes());
-        text.extend_from_slice(br#""},"dataset":"#);
-        text.extend_from_slice(self.dataset.facts.json().as_bytes());
-        if let Some(agreement) = self.agreement {
-            text.extend_from_slice(br#","legal":"#);
-            text.extend_from_slice(agreement.legal.json().as_bytes());
+        text.push(OPENING);
+        if reads.action() {
+            open(&mut text, "action");
+            push_string(&mut text, self.action);
         }
-        text.extend_from_slice(br#","purpose":"#);
-        push_string(&mut text, self.purpose.as_str());
-        text.extend_from_slice(br#","recipient":"#);
-        text.extend_from_slice(recipient.json().as_bytes());
-        text.extend_from_slice(br#","request":{"method":"#);
-        push_string(&mut text, self.method);
-        text.extend_from_slice(br#","path":"#);
-        push_string(&mut text, self.path);
-        text.push(b'}');
+        if reads.at() {
+            open(&mut text, "at");
+            text.push(b'"');
+            self.push_time(&mut text, reads.time());
+            text.push(b'"');
+        }
+        if reads.channel != Kept::Nothing {
+            open(&mut text, "channel");
+            text.push(OPENING);
+            if reads.channel.keeps("direction") {
+                open(&mut text, "direction");
+                push_string(&mut text, self.direction.as_str());
+            }
+            text.push(b'}');
+        }
+        section(&mut text, "dataset", &reads.dataset, &self.dataset.facts);
+        if let Some(agreement) = self.agreement {
+            section(&mut text, "legal", &reads.legal, &agreement.legal);
+        }
+        if reads.purpose() {
+            open(&mut text, "purpose");
+            push_string(&mut text, self.purpose.as_str());
+        }
+        recipient.push(&mut text, "recipient", &reads.recipient);
+        if reads.request != Kept::Nothing {
+            open(&mut text, "request");
+            text.push(OPENING);
+            for (member, value) in [("method", self.method), ("path", self.path)] {
+                if reads.request.keeps(member) {
+                    open(&mut text, member);
+                    push_string(&mut text, value);
+                }
+            }
+            text.push(b'}');
+        }
         if let Some(sender) = sender {
-            text.extend_from_slice(br#","sender":"#);
-            text.extend_from_slice(sender.json().as_bytes());
+            sender.push(&mut text, "sender", &reads.sender);
         }
         text.push(b'}');
         let digest = Digest::of(&text);
         (text, digest)
     }
 
-    /// What the pass says of the person, of what may be believed of it.
-    fn vouched(&self) -> Vec<(&'static str, &Value)> {
-        let Some(person) = self.person.filter(|person| !person.is_empty()) else { return Vec::new() };
-        PERSON_ATTRIBUTES.iter().filter_map(|name| Some((*name, person.get(*name)?))).collect()
+    /// What the pass says of the person.
+    fn vouched(&self) -> Option<&'a Map<String, Value>> {
+        self.person.filter(|person| !person.is_empty())
+    }
+
+    fn push_time(&self, text: &mut Vec<u8>, granularity: Granularity) {
+        text.extend_from_slice(self.at.date().as_bytes());
+        let (hour, minute) = (self.at.seconds() / 3600 % 24, self.at.seconds() / 60 % 60);
+        // Writing to memory does not fail.
+        let _ = match granularity {
+            Granularity::Date => Ok(()),
+            Granularity::Hour => write!(text, "T{hour:02}:00:00Z"),
+            Granularity::Minute => write!(text, "T{hour:02}:{minute:02}:00Z"),
+        };
     }
 }
 
 /// An agreement that says nothing of a party but that it is there.
 static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
+/// A fact that an agreement adds by being there.
+static THERE: Value = Value::Bool(true);
+
 /// A party with what a pass and an agreement add.
-fn known<'a>(
-    party: &'a Facts,
-    vouched: Vec<(&'static str, &Value)>,
-    agreement: Option<&Map<String, Value>>,
-) -> Cow<'a, Facts> {
-    if vouched.is_empty() && agreement.is_none() {
-        return Cow::Borrowed(party);
+struct Party<'a> {
+    facts: &'a Facts,
+    vouched: Option<&'a Map<String, Value>>,
+    agreement: Option<&'a Map<String, Value>>,
+}
+
+impl<'a> Party<'a> {
+    fn new(
+        facts: &'a Facts,
+        vouched: Option<&'a Map<String, Value>>,
+        agreement: Option<&'a Map<String, Value>>,
+    ) -> Self {
+        Self { facts, vouched, agreement }
     }
-    let mut facts = party.map().clone();
-    for (name, fact) in vouched {
-        // What we vetted ourselves stands; a pass only adds.
-        facts.entry(name).or_insert_with(|| fact.clone());
+
+    fn push(&self, text: &mut Vec<u8>, name: &str, kept: &Kept) {
+        if self.vouched.is_none() && self.agreement.is_none() {
+            return section(text, name, kept, self.facts);
+        }
+        if *kept == Kept::Nothing {
+            return;
+        }
+        let mut known: BTreeMap<&str, &Value> = BTreeMap::new();
+        known.extend(self.facts.map().iter().map(|(name, fact)| (name.as_str(), fact)));
+        if let Some(person) = self.vouched {
+            for name in PERSON_ATTRIBUTES {
+                if let Some(fact) = person.get(name) {
+                    // What we vetted ourselves stands; a pass only adds.
+                    known.entry(name).or_insert(fact);
+                }
+            }
+        }
+        if let Some(agreement) = self.agreement {
+            known.extend(agreement.iter().map(|(name, fact)| (name.as_str(), fact)));
+            known.insert("agreement", &THERE);
+        }
+        known.retain(|name, _| kept.keeps(name));
+        open(text, name);
+        // Writing values that were JSON to memory does not fail.
+        let _ = serde_json::to_writer(text, &known);
     }
-    if let Some(agreement) = agreement {
-        facts.extend(agreement.clone());
-        facts.insert("agreement".to_owned(), true.into());
+}
+
+/// Appends a section that is held ready.
+fn section(text: &mut Vec<u8>, name: &str, kept: &Kept, facts: &Facts) {
+    match kept {
+        Kept::Nothing => {}
+        Kept::All => {
+            open(text, name);
+            text.extend_from_slice(facts.json().as_bytes());
+        }
+        Kept::Members(number, members) => {
+            open(text, name);
+            facts.append_narrowed(text, *number, |member| members.contains(member));
+        }
     }
-    Cow::Owned(Facts::new(facts))
+}
+
+/// Begins a member: its name, after a comma unless it is the first.
+fn open(text: &mut Vec<u8>, name: &str) {
+    if text.last() != Some(&OPENING) {
+        text.push(b',');
+    }
+    text.push(b'"');
+    text.extend_from_slice(name.as_bytes());
+    text.extend_from_slice(b"\":");
 }
 
 /// Appends a JSON string.

@@ -154,13 +154,13 @@ fn an_input_is_json_and_a_pass_only_adds_what_it_may() {
         "sanctioned": false,
         "agreement": true,
     });
-    let (input, digest) = asked.question(person.as_object().unwrap(), "/a\"b\\c").input();
+    let (input, digest) = asked.question(person.as_object().unwrap(), "/a\"b\\c").input(&Reads::everything());
     let input: serde_json::Value = serde_json::from_slice(&input).unwrap();
     assert_eq!(
         input,
         json!({
             "action": "transfer",
-            "at": "2026-11-21",
+            "at": "2026-11-21T00:00:00Z",
             "channel": {"direction": "export"},
             "dataset": {"id": "set", "tags": ["privacy:none"]},
             "purpose": "dpv:Marketing",
@@ -172,8 +172,8 @@ fn an_input_is_json_and_a_pass_only_adds_what_it_may() {
             "request": {"method": "GET", "path": "/a\"b\\c"},
         })
     );
-    let (_, same) = asked.question(person.as_object().unwrap(), "/a\"b\\c").input();
-    let (_, other) = asked.question(person.as_object().unwrap(), "/a").input();
+    let (_, same) = asked.question(person.as_object().unwrap(), "/a\"b\\c").input(&Reads::everything());
+    let (_, other) = asked.question(person.as_object().unwrap(), "/a").input(&Reads::everything());
     assert_eq!(digest, same);
     assert_ne!(digest, other);
 }

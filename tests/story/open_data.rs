@@ -85,3 +85,24 @@ async fn an_application_fetches_through_both_gateways() {
     assert_eq!(gave.decision["direction"], "export");
     assert_eq!(gave.decision["pass"]["sub"], "service:local");
 }
+
+#[tokio::test]
+async fn requests_that_differ_in_what_no_policy_reads_are_one_question() {
+    let world = World::open().await;
+    let wessex = world.peer("wessex.example");
+    let pass = wessex.pass("dfft:DisasterResponse").sign();
+    let mut replies = Vec::new();
+    for path in ["/stac-items/items/1?f=json", "/stac-items/items/2", "/usgs-earthquakes/all.geojson"] {
+        world.kansai.upstream.offer(path, "application/json", STAC);
+        replies.push(wessex.get(&format!("/data{path}"), &pass).await);
+    }
+    let books = world.close().await;
+    let told: Vec<_> = replies.iter().map(|reply| books.kansai.of(reply)).collect();
+    for told in &told {
+        told.check_complete(STAC.as_bytes(), STAC.as_bytes());
+    }
+    // The path is no part of the question, the dataset is.
+    let inputs: Vec<_> = told.iter().map(|told| told.decision["input"].as_str().unwrap()).collect();
+    assert_eq!(inputs[0], inputs[1]);
+    assert_ne!(inputs[0], inputs[2]);
+}

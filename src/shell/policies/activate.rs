@@ -16,7 +16,9 @@ use serde_json::Value;
 
 use super::Trouble;
 use super::source::{Found, Source};
-use crate::decide::{Accepted, Archive, Bundle, BundleKeys, EngineOptions, Policy, Trust, Verification, run_cases};
+use crate::decide::{
+    Accepted, Archive, Bundle, BundleKeys, EngineOptions, Policy, Trust, Verification, check, run_cases,
+};
 use crate::types::Timestamp;
 
 /// Cases that fail and are told one by one; the others are counted.
@@ -100,14 +102,21 @@ impl Rules {
             Found::Unchanged => return Err(Trouble::new("source_unreadable", "the source sent nothing")),
         };
         expected(&bundle, source.expect.as_deref())?;
-        self.check(&bundle, now)?;
+        Self::check(&bundle, now)?;
         let policy = self.compile(&bundle, source.is_archive())?;
         cases(&bundle, &policy)?;
         Ok(Examined { bundle, policy, signed_by })
     }
 
     /// Step 2.
-    fn check(&self, _bundle: &Bundle, _now: Timestamp) -> Result<(), Trouble> {
+    fn check(bundle: &Bundle, now: Timestamp) -> Result<(), Trouble> {
+        let report = check(bundle, Some(&now.date()));
+        report.verdict()?;
+        let warnings: Vec<String> = report.warnings().map(ToString::to_string).collect();
+        if !warnings.is_empty() {
+            // Its author's to mend, and no reason to refuse it.
+            tracing::debug!(policy = bundle.identity().id, warnings = warnings.join("\n"), "the policy has warnings");
+        }
         Ok(())
     }
 

@@ -188,7 +188,7 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         "pass_memory_full" => (S::SERVICE_UNAVAILABLE, "Too many single-use passes in a short time."),
         "policy_denied" => (S::FORBIDDEN, "The policy denies this; the reasons say why and what would permit it."),
         "review_required" => (S::FORBIDDEN, "A person has to approve this first; the reasons say why."),
-        "policy_undefined" | "policy_failed" | "policy_overrun" | "policy_malformed" => {
+        "policy_undefined" | "policy_failed" | "policy_overrun" | "policy_malformed" | "engines_disagree" => {
             (S::FORBIDDEN, "The policy gave no decision, so the answer is no.")
         }
         "obligation_unsupported" | "obligation_not_possible" | "pseudonym_keys_missing" | "k_anonymity_not_met" => {
@@ -210,8 +210,16 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         // Faults of ours or of our configuration. Most keep a gateway from starting; a peer needs to know no more.
         "approval_invalid"
         | "bundle_builtin_refused"
+        | "bundle_cases_fail"
+        | "bundle_decision_malformed"
+        | "bundle_engines_disagree"
         | "bundle_entrypoint_missing"
+        | "bundle_inputs_undeclared"
+        | "bundle_interpreter_died"
         | "bundle_module_refused"
+        | "bundle_obligation_unknown"
+        | "bundle_unconfinable"
+        | "bundle_untried"
         | "credentials_unusable"
         | "destination_unusable"
         | "enforce_internal"

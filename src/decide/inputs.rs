@@ -66,6 +66,13 @@ impl InputPaths {
     pub fn covers(&self, section: &str, member: Option<&str>) -> bool {
         self.0.contains(section) || member.is_some_and(|member| self.0.contains(&format!("{section}.{member}")))
     }
+
+    /// Whether anything of a section is read.
+    pub fn touches(&self, section: &str) -> bool {
+        let member = |path: &String| path.strip_prefix(section).is_some_and(|rest| rest.starts_with('.'));
+        self.0.contains(section)
+            || self.0.range(section.to_owned()..).take_while(|path| path.starts_with(section)).any(member)
+    }
 }
 
 impl TryFrom<BTreeSet<String>> for InputPaths {

@@ -17,8 +17,10 @@ mod policy_set;
 mod question;
 mod reads;
 mod ruling;
+mod shadow;
 #[cfg(test)]
 mod tests;
+mod trial;
 
 pub use agreement::{Agreement, Agreements};
 pub use approval::{APPROVAL_DAYS, Approval, Approvals, Grant};
@@ -38,6 +40,8 @@ pub use policy_set::{InForce, PolicySet};
 pub use question::{Dataset, Direction, Question};
 pub use reads::Reads;
 pub use ruling::{Denial, Permit, Ruling, rule};
+pub use shadow::{Shadow, ShadowAnswer, ShadowFigures, ShadowMode};
+pub use trial::{Answer, Disagreement, FEWEST_INPUTS, Findings, SecondEngine, Trial, TrialReport};
 
 use crate::types::Blame;
 
@@ -64,6 +68,9 @@ pub enum DecideError {
     /// Evaluation took longer than its budget.
     #[error("the policy took longer than its budget")]
     Overrun,
+    /// The two engines that read the policy give different answers, so that neither is believed.
+    #[error("the engines disagree: {0}")]
+    Disagreement(String),
     /// The decision does not have the shape that the gateway asks for.
     #[error("the policy's decision has the wrong shape: {0}")]
     Malformed(String),
@@ -83,6 +90,7 @@ impl DecideError {
             Self::Undefined => "policy_undefined",
             Self::Failed(_) => "policy_failed",
             Self::Overrun => "policy_overrun",
+            Self::Disagreement(_) => "engines_disagree",
             Self::Malformed(_) => "policy_malformed",
         }
     }

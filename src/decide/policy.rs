@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::engine::{Compiled, Engine, Program, Source};
-use super::{Bundle, DecideError, Decision, PolicyIdentity, Reads};
+use super::shadow::Shadowing;
+use super::{Bundle, DecideError, Decision, PolicyIdentity, Reads, Shadow, ShadowFigures, ShadowMode};
 
 /// Time for one evaluation: some fifty times what the reference policy takes.
 pub const BUDGET: Duration = Duration::from_millis(50);
@@ -28,6 +29,7 @@ pub struct Policy {
     reads: Reads,
     program: Box<dyn Program>,
     idle: Mutex<Vec<Box<dyn Engine>>>,
+    shadowing: Option<Shadowing>,
 }
 
 impl Policy {
@@ -66,7 +68,7 @@ impl Policy {
         let identity = Arc::new(bundle.identity().clone());
         let metadata = &bundle.manifest().metadata;
         let reads = Reads::new(metadata.inputs.clone(), metadata.time);
-        let policy = Self { identity, reads, program, idle: Mutex::new(vec![first]) };
+        let policy = Self { identity, reads, program, idle: Mutex::new(vec![first]), shadowing: None };
         // An entrypoint that does not exist would refuse every request at run time: better not to start.
         match policy.evaluate("{}") {
             Err(DecideError::Failed(why)) => {
@@ -86,11 +88,34 @@ impl Policy {
         &self.reads
     }
 
+    /// The same policy with a second engine beside it, which is asked for as many of the fresh decisions as `mode` says.
+    pub fn shadowed(self, shadow: Arc<dyn Shadow>, mode: ShadowMode) -> Self {
+        Self { shadowing: Shadowing::new(shadow, mode), ..self }
+    }
+
+    /// What the second engine was asked and said so far; nothing where there is none.
+    pub fn shadow_figures(&self) -> Option<ShadowFigures> {
+        self.shadowing.as_ref().map(Shadowing::figures)
+    }
+
     /// The decision on an input document (JSON), fresh.
     ///
     /// # Errors
-    /// [`DecideError`] when there is none; the caller refuses.
+    /// [`DecideError`] when there is none; the caller refuses. [`DecideError::Disagreement`] when a second engine stands
+    /// beside this one and answers differently.
     pub fn evaluate(&self, input: &str) -> Result<Decision, DecideError> {
+        let document = self.document(input);
+        if let Some(shadowing) = &self.shadowing {
+            shadowing.compare(&self.identity, input, &document)?;
+        }
+        Decision::read(&document?, Arc::clone(&self.identity))
+    }
+
+    /// What the engine gives for an input document (JSON): a decision document (JSON), whose shape nobody has looked at.
+    ///
+    /// # Errors
+    /// [`DecideError`] when there is none.
+    pub fn document(&self, input: &str) -> Result<String, DecideError> {
         let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut engine = match idle {
             Some(engine) => engine,
@@ -104,6 +129,6 @@ impl Policy {
                 idle.push(engine);
             }
         }
-        Decision::read(&answer?, Arc::clone(&self.identity))
+        answer
     }
 }

@@ -67,7 +67,7 @@ pub fn policies(resolved: &Resolved) -> Result<PolicySetup> {
     }
     Ok(PolicySetup {
         sources,
-        rules: Rules::new(policy.budget, policy.trial_inputs),
+        rules: Rules::new(policy.budget, policy.trial_inputs, policy.shadow),
         state: policy_state(resolved),
         stale_after: policy.stale_after,
     })

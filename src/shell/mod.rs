@@ -6,11 +6,13 @@ pub mod certs;
 pub mod cli;
 mod client;
 pub mod config;
+pub mod confined;
 mod demo;
 mod log_buffer;
 pub mod policies;
 mod serve;
 mod state;
+pub mod trial;
 
 pub use serve::{Addresses, Listening, Running};
 pub use state::State;

@@ -10,6 +10,7 @@ mod world;
 
 mod approvals;
 mod commands;
+mod confined;
 mod crash;
 mod demo;
 mod partners;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use sekisho::decide::BundleKeys;
+use sekisho::decide::{BundleKeys, ShadowMode};
 use sekisho::shell::policies::{Place, Policies, PolicySetup, Rules, SourceSetup, forget};
 use sekisho::types::{Clock, ManualClock};
 use serde_json::{Value, json};
@@ -33,7 +33,9 @@ fn built_in() -> SourceSetup {
 
 fn setup(sources: Vec<SourceSetup>, state: &Path) -> PolicySetup {
     // Far longer than a decision takes, so that a busy machine does not decide a test.
-    let rules = Rules::new(Duration::from_secs(30), TRIAL_INPUTS);
+    let mut rules = Rules::new(Duration::from_secs(30), TRIAL_INPUTS, ShadowMode::All);
+    // This test is another program, which knows nothing of policies.
+    rules.program = Some(env!("CARGO_BIN_EXE_sekisho").into());
     PolicySetup { sources, rules, state: state.to_owned(), stale_after: Some(Duration::from_secs(3600)) }
 }
 
@@ -105,6 +107,10 @@ async fn a_regulators_policy_decides_beside_our_own() {
     assert_eq!((&line["kind"], &line["engine"]), (&json!("url"), &json!("webassembly")));
     assert_eq!((&line["signed_by"], &line["activated"]), (&json!(KEY), &json!(START)));
     assert_eq!((line.get("failure"), &line["stale"]), (None, &json!(false)));
+    assert!(line["trial"]["inputs"].as_u64() >= Some(TRIAL_INPUTS as u64), "{line}");
+    assert_eq!(line["trial"]["agreed"], line["trial"]["inputs"]);
+    let shadow = &line["shadow"];
+    assert_eq!((shadow["asked"].as_u64(), shadow["disagreed"].as_u64()), (Some(3), Some(0)), "{shadow}");
 
     let books = world.close().await;
     let told = books.kansai.of(&denied);

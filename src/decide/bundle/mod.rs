@@ -34,7 +34,7 @@ const FILE_BYTES: u64 = 8 * 1024 * 1024;
 const FILES: usize = 1024;
 
 /// One file of a bundle.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct BundleFile {
     /// Path inside the bundle, with `/`.
     pub path: String,
@@ -105,6 +105,14 @@ impl Bundle {
             }
         }
         Self::new(files, module)
+    }
+
+    /// A bundle of files that are in memory already, without a module.
+    ///
+    /// # Errors
+    /// [`DecideError::Bundle`] naming the file that is missing or not what it should be.
+    pub fn from_files(files: Vec<BundleFile>) -> Result<Self, DecideError> {
+        Self::new(files, None)
     }
 
     /// Sorts files by kind and reads the manifest and the data. The identity is that of the sources: a bundle is the same

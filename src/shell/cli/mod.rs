@@ -12,7 +12,7 @@ use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use super::log_buffer::LogBuffer;
-use super::{certs, demo, serve};
+use super::{certs, confined, demo, serve};
 use crate::types::{Clock as _, PartyId, SystemClock, Timestamp};
 
 /// What a command found.
@@ -91,6 +91,10 @@ struct DevOptions {
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     let command = CommandLine::parse().command;
+    // Before anything else of this program begins: that process is to do nothing but interpret.
+    if let Command::Policy(policy::Command::Confined(limits)) = &command {
+        return confined::serve(limits);
+    }
     let log = log_to_stderr(&command);
     let result = match command {
         Command::Demo(options) => demo::demo(&options),

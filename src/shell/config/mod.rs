@@ -33,7 +33,7 @@ pub use model::{
     Accept, Admin, Agreement, Config, Dataset, Limits, Listen, Partner, Party, Passes, Pseudonyms, Record, State, Tls,
 };
 pub use name::{Endpoint, SanName, Upstream};
-pub use policy::{Policy, PolicyKey, PolicyOwner, PolicyPlace, PolicySource, Shadow, is_source_id};
+pub use policy::{Policy, PolicyKey, PolicyOwner, PolicyPlace, PolicySource, is_source_id};
 pub use problem::Problem;
 pub use resolve::{PartnerFiles, Resolved, Secret, SourceFiles, resolve};
 

@@ -9,6 +9,7 @@ use super::model::Listen;
 use super::problem::{Complaint, quote};
 use super::reader::Section;
 use super::value::{boolean, count, duration, identifier, one_of, text, words};
+use crate::decide::{FEWEST_INPUTS, ShadowMode};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -34,7 +35,7 @@ pub struct Policy {
     /// loopback.
     pub development: bool,
     /// `shadow`: how many decisions a second engine is asked for as well. Default: sampled.
-    pub shadow: Shadow,
+    pub shadow: ShadowMode,
     /// `trial_inputs`: generated inputs on which both engines must agree before a bundle is activated, at least
     /// [`Policy::TRIAL_INPUTS`]. Default: as many.
     pub trial_inputs: usize,
@@ -48,21 +49,10 @@ pub struct Policy {
 impl Policy {
     /// Far above what rules of ordinary size take; whoever needs more is probably caught in a loop.
     pub const BUDGET: Duration = Duration::from_millis(50);
-    /// Fewer would leave fields untried in combination.
-    pub const TRIAL_INPUTS: usize = 10_000;
+    /// As many as a trial takes at least.
+    pub const TRIAL_INPUTS: usize = FEWEST_INPUTS;
     /// A day: a weekend night's outage of a bundle server is no alarm, a lasting one is.
     pub const STALE_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
-}
-
-/// How many decisions a second engine is asked for as well.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Shadow {
-    /// None.
-    Off,
-    /// Some of those that were not remembered.
-    Sampled,
-    /// All that were not remembered.
-    All,
 }
 
 /// `[[policy.source]]`: one policy that is fetched, checked and kept up to date.
@@ -154,9 +144,9 @@ pub(super) fn policy(root: &mut Section<'_>, listen: Option<&Listen>) -> Policy 
         budget: budget.unwrap_or(Policy::BUDGET),
         development,
         shadow: match shadow.as_deref() {
-            Some("off") => Shadow::Off,
-            Some("all") => Shadow::All,
-            _ => Shadow::Sampled,
+            Some("off") => ShadowMode::Off,
+            Some("all") => ShadowMode::All,
+            _ => ShadowMode::Sampled,
         },
         trial_inputs: trial_inputs.unwrap_or(Policy::TRIAL_INPUTS),
         stale_after: Some(stale_after.unwrap_or(Policy::STALE_AFTER)).filter(|time| !time.is_zero()),

@@ -12,13 +12,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Trouble;
 use super::source::{Found, Source};
 use crate::decide::{
-    Accepted, Archive, Bundle, BundleKeys, EngineOptions, Policy, Trust, Verification, check, run_cases,
+    Accepted, Archive, Bundle, BundleKeys, EngineOptions, Policy, ShadowMode, Trust, Verification, check, run_cases,
 };
+use crate::shell::confined::{ConfinedLimits, ConfinedShadow};
+use crate::shell::trial::{TrialOptions, try_bundle};
 use crate::types::Timestamp;
 
 /// Cases that fail and are told one by one; the others are counted.
@@ -31,6 +33,10 @@ pub struct Rules {
     pub budget: Duration,
     /// Made-up inputs on which both engines must agree.
     pub trial_inputs: usize,
+    /// How many fresh decisions a second engine is asked for as well.
+    pub shadow: ShadowMode,
+    /// The file of this program that interprets in a process of its own; `None` for the running one.
+    pub program: Option<PathBuf>,
     code_cache: Option<PathBuf>,
     trials: Option<PathBuf>,
 }
@@ -61,8 +67,8 @@ impl Examined {
 
 impl Rules {
     /// Rules without a place to remember anything.
-    pub fn new(budget: Duration, trial_inputs: usize) -> Self {
-        Self { budget, trial_inputs, code_cache: None, trials: None }
+    pub fn new(budget: Duration, trial_inputs: usize, shadow: ShadowMode) -> Self {
+        Self { budget, trial_inputs, shadow, program: None, code_cache: None, trials: None }
     }
 
     /// Remembers machine code and trials in these private directories.
@@ -80,12 +86,11 @@ impl Rules {
     ) -> Result<Judged, Trouble> {
         let Examined { bundle, policy, signed_by } = self.examine(source, found, last, now)?;
         let trial = self.trial(&bundle)?;
-        Ok(Judged {
-            engine: if bundle.module().is_some() { "webassembly" } else { "interpreter" },
-            policy: Arc::new(policy),
-            signed_by,
-            trial,
-        })
+        let (engine, policy) = match bundle.module() {
+            Some(_) => ("webassembly", self.shadowed(policy, &bundle)?),
+            None => ("interpreter", policy),
+        };
+        Ok(Judged { policy: Arc::new(policy), engine, signed_by, trial })
     }
 
     /// The steps before the trial.
@@ -130,9 +135,37 @@ impl Rules {
         Ok(Policy::compile_with(bundle, &options)?)
     }
 
-    /// Step 5; where there is one engine only, there is nothing to compare.
-    fn trial(&self, _bundle: &Bundle) -> Result<Option<Value>, Trouble> {
-        Ok(None)
+    /// Step 5. Without a module there is one engine only, and nothing to compare.
+    fn trial(&self, bundle: &Bundle) -> Result<Option<Value>, Trouble> {
+        if bundle.module().is_none() {
+            return Ok(None);
+        }
+        let options = TrialOptions {
+            program: self.program.as_deref(),
+            inputs: self.trial_inputs,
+            verdicts: self.trials.as_deref(),
+            ..TrialOptions::default()
+        };
+        let report = try_bundle(bundle, &options)?;
+        Ok(Some(json!({
+            "engines": report.engines,
+            "inputs": report.inputs,
+            "agreed": report.agreed,
+            "permitted": report.permitted,
+            "reviewed": report.reviewed,
+            "denied": report.denied,
+            "undecided": report.undecided,
+            "took_ms": report.took_ms,
+        })))
+    }
+
+    /// The policy with a second engine beside it, in a process of its own that ends with the policy.
+    fn shadowed(&self, policy: Policy, bundle: &Bundle) -> Result<Policy, Trouble> {
+        if self.shadow == ShadowMode::Off {
+            return Ok(policy);
+        }
+        let shadow = ConfinedShadow::start(bundle, self.program.clone(), ConfinedLimits::SHADOW)?;
+        Ok(policy.shadowed(Arc::new(shadow), self.shadow))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is known of every source, for people: what it brought, who signed that, and what went wrong since.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::Trouble;
 use super::activate::Judged;
 use super::source::{Owner, Source};
-use crate::decide::PolicyIdentity;
+use crate::decide::Policy;
 use crate::types::Timestamp;
 
 /// The longest account of a failure that is kept, in bytes: a hostile bundle must not fill logs and answers.
@@ -21,36 +21,27 @@ pub(super) struct Board {
     stale_after: Option<Duration>,
 }
 
-#[derive(Clone, Serialize)]
 struct Line {
     source: String,
     kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     place: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<Owner>,
-    #[serde(flatten)]
     in_force: Option<InForce>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     last_attempt: Option<Timestamp>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     failure: Option<Failure>,
 }
 
 /// The policy of a source that is in force.
-#[derive(Clone, Serialize)]
 struct InForce {
-    policy: PolicyIdentity,
+    policy: Arc<Policy>,
     engine: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
     signed_by: Option<String>,
     activated: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
     trial: Option<Value>,
 }
 
 /// Why the last look brought nothing.
-#[derive(Clone, Serialize)]
+#[derive(Serialize)]
 struct Failure {
     code: &'static str,
     why: String,
@@ -80,11 +71,11 @@ impl Board {
     pub(super) fn activated(&self, index: usize, judged: &Judged, now: Timestamp) {
         let mut lines = self.lines();
         let line = &mut lines[index];
-        let identity = judged.policy.identity().as_ref();
+        let same = |before: &&InForce| before.policy.identity() == judged.policy.identity();
         // The same policy in another archive has been in force since the first.
-        let before = line.in_force.as_ref().filter(|before| before.policy == *identity).map(|before| before.activated);
+        let before = line.in_force.as_ref().filter(same).map(|before| before.activated);
         line.in_force = Some(InForce {
-            policy: identity.clone(),
+            policy: Arc::clone(&judged.policy),
             engine: judged.engine,
             signed_by: judged.signed_by.clone(),
             activated: before.unwrap_or(now),
@@ -112,12 +103,32 @@ impl Board {
 
     /// Every source, for the admin listener.
     pub(super) fn shown(&self, now: Timestamp) -> Vec<Value> {
-        let shown = |line: &Line| {
-            let mut shown = json!(line);
-            shown["stale"] = self.is_stale(line, now).into();
-            shown
-        };
-        self.lines().iter().map(shown).collect()
+        self.lines().iter().map(|line| self.line(line, now)).collect()
+    }
+
+    /// What is not known is left out.
+    fn line(&self, line: &Line, now: Timestamp) -> Value {
+        let mut shown = json!({
+            "source": line.source,
+            "kind": line.kind,
+            "place": line.place,
+            "owner": line.owner,
+            "last_attempt": line.last_attempt,
+            "failure": line.failure,
+            "stale": self.is_stale(line, now),
+        });
+        if let Some(in_force) = &line.in_force {
+            shown["policy"] = json!(in_force.policy.identity().as_ref());
+            shown["engine"] = in_force.engine.into();
+            shown["signed_by"] = json!(in_force.signed_by);
+            shown["activated"] = json!(in_force.activated);
+            shown["trial"] = json!(in_force.trial);
+            shown["shadow"] = json!(in_force.policy.shadow_figures());
+        }
+        if let Some(members) = shown.as_object_mut() {
+            members.retain(|_, value| !value.is_null());
+        }
+        shown
     }
 
     /// Sources that have failed for longer than they may.

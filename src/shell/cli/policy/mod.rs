@@ -1,5 +1,6 @@
 //! `sekisho policy`: ask a policy, run its cases, check it, forget what was accepted.
 
+mod attempt;
 mod check;
 mod forget;
 
@@ -13,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::decide::{Bundle, Policy, run_cases};
 use crate::shell::cli::Verdict;
+use crate::shell::confined::OwnLimits;
 
 /// Time for one evaluation at a terminal. A gateway's budget is a thousandth of it; here nobody's exchange waits, and how
 /// busy the machine is must not change the answer.
@@ -28,6 +30,11 @@ pub(super) enum Command {
     Check(check::CheckOptions),
     /// Forget which revision was accepted from a source, so that an older one may be taken; the gateway must not run
     Forget(forget::Options),
+    /// Try a policy with both engines on generated inputs, as a gateway does before it takes one of others
+    Try(attempt::Options),
+    /// Interpret a policy for another process of this program
+    #[command(hide = true)]
+    Confined(OwnLimits),
 }
 
 #[derive(Debug, Args)]
@@ -59,6 +66,9 @@ pub(super) fn run(command: Command) -> Result<Verdict> {
         Command::Test(options) => test(&options),
         Command::Check(options) => check::run(&options),
         Command::Forget(options) => forget::forget(&options),
+        Command::Try(options) => attempt::run(&options),
+        // It ran before this: no log and no thread may be there.
+        Command::Confined(_) => bail!("this command is for this program alone"),
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::*;
 use super::LEAST;
+use crate::decide::ShadowMode;
 
 /// The lines before what a case adds.
 const BEFORE: usize = 40;
@@ -104,7 +105,7 @@ fn the_reference_shows_sources_of_each_kind() {
     let policy = parse(REFERENCE, "reference.toml").expect("the reference file").policy;
     assert_eq!(
         (policy.shadow, policy.trial_inputs, policy.development),
-        (Shadow::Sampled, Policy::TRIAL_INPUTS, false)
+        (ShadowMode::Sampled, Policy::TRIAL_INPUTS, false)
     );
     assert_eq!(policy.stale_after, Some(Policy::STALE_AFTER));
     let [dfft, importer, house] = &policy.sources[..] else { panic!("{:?}", policy.sources) };

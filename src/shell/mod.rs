@@ -9,6 +9,7 @@ pub mod config;
 pub mod confined;
 mod demo;
 mod log_buffer;
+pub mod policies;
 mod serve;
 mod state;
 pub mod trial;

@@ -17,6 +17,7 @@ mod people;
 mod push;
 mod refusals;
 mod review;
+mod sources;
 mod stalls;
 mod streams;
 mod trade_secret;

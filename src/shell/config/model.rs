@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::file::FileRef;
 use super::name::{Endpoint, SanName, Upstream};
+use super::policy::Policy;
 use crate::types::{DatasetId, PartyId, Purpose, Tag};
 
 /// A whole configuration file, checked for everything that can be known from its text.
@@ -24,7 +25,7 @@ pub struct Config {
     pub passes: Passes,
     /// `[record]`: where the log is kept and what signs it. Required.
     pub record: Record,
-    /// `[policy]`: which policy decides. Optional.
+    /// `[policy]`: which policies decide. Optional.
     pub policy: Policy,
     /// `[pseudonyms]`: the key behind pseudonyms. Optional; a policy that demands one denies without it.
     pub pseudonyms: Option<Pseudonyms>,
@@ -130,20 +131,6 @@ pub struct Record {
     pub key: FileRef,
     /// `origin`: the log's name in checkpoints. Default: `<party id>/log`.
     pub origin: String,
-}
-
-/// `[policy]`: what decides.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// `directory`: a policy bundle directory. Default: the built-in reference policy.
-    pub directory: Option<FileRef>,
-    /// `budget`: the most time one decision may take, 1ms to 10s. Default: [`Policy::BUDGET`].
-    pub budget: Duration,
-}
-
-impl Policy {
-    /// Far above what rules of ordinary size take; whoever needs more is probably caught in a loop.
-    pub const BUDGET: Duration = Duration::from_millis(50);
 }
 
 /// `[pseudonyms]`: the master key from which each recipient's key is derived.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::environment::Overrides;
 use super::file::Content;
-use super::model::{Admin, Limits, Listen, Passes, Policy, Pseudonyms, Record, State, Tls};
+use super::model::{Admin, Limits, Listen, Passes, Pseudonyms, Record, State, Tls};
 use super::reader::Section;
 use super::value::{count, duration, identifier, listen_address, loopback_address, text};
 use crate::types::PartyId;
@@ -100,14 +100,6 @@ pub(super) fn record(root: &mut Section<'_>, overrides: &Overrides, party: Optio
         origin => origin?,
     };
     Some(Record { directory: overrides.record_directory.clone().or(directory)?, key: key?, origin })
-}
-
-pub(super) fn policy(root: &mut Section<'_>) -> Policy {
-    let mut table = root.section("policy", "[policy]");
-    let directory = table.file("directory", Content::Directory);
-    let budget = table.optional("budget", |value| duration(value, MILLISECOND..=10 * SECOND));
-    table.finish();
-    Policy { directory, budget: budget.unwrap_or(Policy::BUDGET) }
 }
 
 /// `None` when the table is there and wrong.

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::*;
 
 mod files;
+mod policies;
 
 /// A configuration with nothing optional in it, to which each case makes one change. Line numbers are in the comments.
 const LEAST: &str = r#"[party]

@@ -1,8 +1,10 @@
-//! `sekisho policy`: ask a policy, run its cases, check it; build, sign and verify bundles.
+//! `sekisho policy`: ask a policy, run its cases, check and try it; build, sign and verify bundles; forget what was
+//! accepted.
 
 mod attempt;
 mod build;
 mod check;
+mod forget;
 mod sign;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -35,6 +37,8 @@ pub(super) enum Command {
     Verify(sign::VerifyOptions),
     /// Look for what is wrong with a policy, without asking it
     Check(check::CheckOptions),
+    /// Forget which revision was accepted from a source, so that an older one may be taken; the gateway must not run
+    Forget(forget::Options),
     /// Try a policy with both engines on generated inputs, as a gateway does before it takes one of others
     Try(attempt::Options),
     /// Interpret a policy for another process of this program
@@ -73,6 +77,7 @@ pub(super) fn run(command: Command) -> Result<Verdict> {
         Command::Sign(options) => sign::sign(&options),
         Command::Verify(options) => sign::verify(&options),
         Command::Check(options) => check::run(&options),
+        Command::Forget(options) => forget::forget(&options),
         Command::Try(options) => attempt::run(&options),
         // It ran before this: no log and no thread may be there.
         Command::Confined(_) => bail!("this command is for this program alone"),

@@ -19,7 +19,7 @@ use crate::accept::{AcceptError, Accepted, Connection, Drain, Handler};
 use crate::authenticate::Certificate;
 use crate::decide::Approval;
 use crate::gateway::Gateway;
-use crate::record::Health;
+use crate::record::{Health, InputStore};
 use crate::types::{ExchangeId, PartyId, Timestamp};
 
 /// The largest request of an operator, in bytes.
@@ -137,7 +137,12 @@ impl AdminSide {
             return Err(Problem(StatusCode::SERVICE_UNAVAILABLE, "draining", "the gateway is draining".to_owned()));
         }
         match self.gateway.log().health() {
-            Health::Accepting => Ok(json!({ "ready": true, "log": self.gateway.log().size() })),
+            // A store that fails keeps nobody from being served, so it is told and no more.
+            Health::Accepting => Ok(json!({
+                "ready": true,
+                "log": self.gateway.log().size(),
+                "inputs": self.gateway.inputs().map(InputStore::health),
+            })),
             Health::Closed | Health::Failed(_) => Err(Problem(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "record_unavailable",

@@ -27,8 +27,8 @@ use toml::de::DeTable;
 pub use environment::{LISTEN_ADMIN, LISTEN_LOCAL, LISTEN_PARTNER, RECORD_DIRECTORY};
 pub use file::FileRef;
 pub use model::{
-    Accept, Admin, Agreement, Config, Dataset, Limits, Listen, Partner, Party, Passes, Policy, Pseudonyms, Record,
-    State, Tls,
+    Accept, Admin, Agreement, Config, Dataset, Inputs, Limits, Listen, Partner, Party, Passes, Policy, Pseudonyms,
+    Record, State, Tls,
 };
 pub use name::{Endpoint, SanName, Upstream};
 pub use problem::Problem;
@@ -124,6 +124,7 @@ fn tables<'a>(reader: &'a Reader, document: &'a DeTable<'a>, overrides: &Overrid
     let policy = tables::policy(&mut root);
     let pseudonyms = tables::pseudonyms(&mut root);
     let state = tables::state(&mut root);
+    let inputs = tables::inputs(&mut root);
     let limits = tables::limits(&mut root);
     let (seen, partners) = registry::partners(&mut root, us.as_ref());
     let (ids, datasets) = registry::datasets(&mut root, &seen);
@@ -139,6 +140,7 @@ fn tables<'a>(reader: &'a Reader, document: &'a DeTable<'a>, overrides: &Overrid
         policy,
         pseudonyms: pseudonyms?,
         state,
+        inputs,
         limits,
         datasets,
         partners,

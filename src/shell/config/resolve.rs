@@ -55,6 +55,8 @@ pub struct Resolved {
     pub policy_directory: Option<PathBuf>,
     /// `state.directory`, made when it is first written.
     pub state_directory: PathBuf,
+    /// `inputs.directory`, made when it is first written.
+    pub inputs_directory: PathBuf,
 }
 
 /// What a partner is recognised by.
@@ -86,6 +88,7 @@ pub fn resolve(config: Config, directory: &Path) -> Result<Resolved, Vec<Problem
     let record_directory = found.directory(&config.record.directory);
     let policy_directory = config.policy.directory.as_ref().map(|policy| found.directory(policy));
     let state_directory = found.directory(&config.state.directory);
+    let inputs_directory = found.directory(&config.inputs.directory);
     if found.problems.is_empty() {
         found.check_pair(&config, &tls_certificate, &tls_key);
         found.check_distinct(&config, &pass_key, &record_key);
@@ -106,6 +109,7 @@ pub fn resolve(config: Config, directory: &Path) -> Result<Resolved, Vec<Problem
         record_directory,
         policy_directory,
         state_directory,
+        inputs_directory,
     })
 }
 

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::shell::cli::Verdict;
 use crate::decide::{Bundle, Policy, run_cases};
+use crate::shell::cli::Verdict;
 
 /// Time for one evaluation at a terminal. A gateway's budget is a thousandth of it; here nobody's exchange waits, and how
 /// busy the machine is must not change the answer.

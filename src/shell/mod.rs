@@ -7,6 +7,7 @@ pub mod cli;
 pub mod config;
 mod demo;
 mod log_buffer;
+pub mod replay;
 mod serve;
 mod state;
 

@@ -3,6 +3,7 @@
 mod check;
 mod logs;
 mod policy;
+mod progress;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -1,4 +1,6 @@
-//! `sekisho policy`: ask a policy, run its cases.
+//! `sekisho policy`: ask a policy, run its cases, try it on what was recorded.
+
+mod replay;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -21,6 +23,8 @@ pub(super) enum Command {
     Eval(EvalOptions),
     /// Run the policy's worked cases
     Test(TestOptions),
+    /// Decide recorded exchanges again by another policy, and list every one that would change
+    Replay(replay::ReplayOptions),
 }
 
 #[derive(Debug, Args)]
@@ -50,6 +54,7 @@ pub(super) fn run(command: Command) -> Result<Verdict> {
     match command {
         Command::Eval(options) => eval(&options),
         Command::Test(options) => test(&options),
+        Command::Replay(options) => replay::run(&options),
     }
 }
 

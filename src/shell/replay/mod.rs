@@ -292,8 +292,7 @@ impl<'a> Replay<'a> {
     }
 
     fn finish(mut self) -> Summary {
-        let mut kinds: Vec<KindCount> =
-            self.kinds.into_iter().map(|(kind, count)| KindCount { kind, count }).collect();
+        let mut kinds: Vec<KindCount> = self.kinds.into_iter().map(|(kind, count)| KindCount { kind, count }).collect();
         kinds.sort_by_key(|counted| (std::cmp::Reverse(counted.count), counted.kind));
         self.summary.kinds = kinds;
         self.summary

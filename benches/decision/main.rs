@@ -214,14 +214,13 @@ fn inputs(bundle: &Bundle) -> Result<Vec<String>> {
     Ok(inputs)
 }
 
-/// What a partner asks all day: open data, many paths.
+/// What a partner asks all day: open data, many datasets. Their paths make no other question to this policy.
 struct Asked {
-    dataset: Dataset,
+    datasets: Vec<Dataset>,
     purpose: Purpose,
     partner: PartyId,
     partner_facts: Facts,
     our_facts: Facts,
-    paths: Vec<String>,
 }
 
 impl Asked {
@@ -229,10 +228,13 @@ impl Asked {
         let map = |value: serde_json::Value| value.as_object().cloned().unwrap_or_default();
         let tags = ["privacy:none", "ip:open", "security:tlp-clear"].iter().map(|tag| tag.parse());
         let facts = json!({"origin": "US", "licence": "LicenseRef-US-PD", "purposes": ["dfft:DisasterResponse"]});
-        let id = "usgs-earthquakes".parse().map_err(|_| anyhow::anyhow!("a dataset's id"))?;
         let tags = tags.collect::<Result<Vec<_>, _>>().map_err(|_| anyhow::anyhow!("tags"))?;
+        let dataset = |number| {
+            let id = format!("earthquakes-{number}").parse().map_err(|_| anyhow::anyhow!("a dataset's id"))?;
+            Ok(Dataset::new(id, tags.clone(), map(facts.clone())))
+        };
         Ok(Self {
-            dataset: Dataset::new(id, tags, map(facts)),
+            datasets: (0..QUESTIONS).map(dataset).collect::<Result<_>>()?,
             purpose: "dfft:DisasterResponse".parse().map_err(|_| anyhow::anyhow!("a purpose"))?,
             partner: "wessex.example".parse().map_err(|_| anyhow::anyhow!("a party's id"))?,
             partner_facts: Facts::new(map(json!({
@@ -240,7 +242,6 @@ impl Asked {
                 "framework": "IAP-FA:1.0",
             }))),
             our_facts: Facts::new(map(json!({"party": "kansai.example", "country": "JP"}))),
-            paths: (0..QUESTIONS).map(|number| format!("/2026/11/{number}/events.ndjson")).collect(),
         })
     }
 
@@ -249,7 +250,7 @@ impl Asked {
             // 2026-11-21, the day on which the policy's facts were reviewed.
             at: Timestamp::from_seconds(1_795_219_200),
             direction: Direction::Export,
-            dataset: &self.dataset,
+            dataset: &self.datasets[turn % self.datasets.len()],
             purpose: &self.purpose,
             action: "transfer",
             counterparty: &self.partner,
@@ -258,7 +259,7 @@ impl Asked {
             agreement: None,
             person: Some(person),
             method: "GET",
-            path: &self.paths[turn % self.paths.len()],
+            path: "/2026/11/events.ndjson",
         }
     }
 
@@ -266,7 +267,7 @@ impl Asked {
     fn decided(&self, policy: Arc<Policy>) -> Result<PolicySet> {
         let set = PolicySet::new(vec![policy])?;
         for turn in 0..QUESTIONS {
-            let (input, digest) = self.question(&Map::new(), turn).input();
+            let (input, digest) = self.question(&Map::new(), turn).input(set.reads());
             set.decide(std::str::from_utf8(&input)?, digest)?;
         }
         Ok(set)
@@ -275,7 +276,7 @@ impl Asked {
     /// What a gateway does for a question that was asked before.
     fn recall(&self, set: &PolicySet, turn: usize) -> Result<()> {
         let person = Map::new();
-        let (input, digest) = self.question(&person, turn).input();
+        let (input, digest) = self.question(&person, turn).input(set.reads());
         black_box(&input);
         black_box(set.recall(&digest)).context("a decision was forgotten")?;
         Ok(())

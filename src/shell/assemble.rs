@@ -14,7 +14,7 @@ use crate::decide::{Agreement, Dataset, PolicySet};
 use crate::enforce::PseudonymKeys;
 use crate::forward::Timeouts;
 use crate::gateway::{DatasetSetup, Setup};
-use crate::record::{Log, LogConfig, Signer};
+use crate::record::{InputConfig, InputStore, Log, LogConfig, Signer};
 use crate::types::{Clock, Facts};
 
 /// Reads a configuration file with everything it names.
@@ -123,6 +123,15 @@ pub fn setup(resolved: Resolved, policies: PolicySet, clock: Arc<dyn Clock>) -> 
     };
     let admin_anchors = resolved.admin_anchors.as_deref().map(certificates).transpose()?.unwrap_or_default();
     let config = resolved.config;
+    let kept = InputConfig {
+        directory: resolved.inputs_directory,
+        retention_days: config.inputs.retention_days,
+        bytes: config.inputs.bytes,
+    };
+    let inputs = match config.inputs.enabled {
+        true => Some(InputStore::open(kept, Arc::clone(&clock)).context("opening the store of inputs")?),
+        false => None,
+    };
     // The log last: opening it takes its lock and may repair it, which must not happen for a configuration that fails.
     let log =
         Log::open(LogConfig::new(resolved.record_directory, config.record.origin.clone()), signer, Arc::clone(&clock))
@@ -140,6 +149,7 @@ pub fn setup(resolved: Resolved, policies: PolicySet, clock: Arc<dyn Clock>) -> 
         agreements: config.agreements.into_iter().map(agreement).collect(),
         policies,
         log,
+        inputs,
         pseudonyms,
         exchanges: config.limits.exchanges,
         timeouts: Timeouts {

@@ -17,4 +17,5 @@ mod crash;
 mod demo;
 mod partners;
 mod policies;
+mod replay;
 mod site;

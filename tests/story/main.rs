@@ -16,6 +16,7 @@ mod passes;
 mod people;
 mod push;
 mod refusals;
+mod replay;
 mod review;
 mod sources;
 mod stalls;

@@ -4,6 +4,7 @@ mod approve;
 mod check;
 mod logs;
 mod policy;
+mod progress;
 
 use std::path::PathBuf;
 use std::process::ExitCode;

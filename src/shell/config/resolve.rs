@@ -58,6 +58,8 @@ pub struct Resolved {
     pub policy_sources: Vec<SourceFiles>,
     /// `state.directory`, made when it is first written.
     pub state_directory: PathBuf,
+    /// `inputs.directory`, made when it is first written.
+    pub inputs_directory: PathBuf,
 }
 
 /// What a partner is recognised by.
@@ -101,6 +103,7 @@ pub fn resolve(config: Config, directory: &Path) -> Result<Resolved, Vec<Problem
     let policy_directory = config.policy.directory.as_ref().map(|policy| found.directory(policy));
     let policy_sources = config.policy.sources.iter().map(|source| found.source(source)).collect();
     let state_directory = found.directory(&config.state.directory);
+    let inputs_directory = found.directory(&config.inputs.directory);
     if found.problems.is_empty() {
         found.check_pair(&config, &tls_certificate, &tls_key);
         found.check_distinct(&config, &pass_key, &record_key);
@@ -122,6 +125,7 @@ pub fn resolve(config: Config, directory: &Path) -> Result<Resolved, Vec<Problem
         policy_directory,
         policy_sources,
         state_directory,
+        inputs_directory,
     })
 }
 

@@ -1,10 +1,11 @@
-//! `sekisho policy`: ask a policy, run its cases, check and try it; build, sign and verify bundles; forget what was
-//! accepted.
+//! `sekisho policy`: ask a policy, run its cases, check and try it; build, sign and verify bundles; decide again what was
+//! recorded; forget what was accepted.
 
 mod attempt;
 mod build;
 mod check;
 mod forget;
+mod replay;
 mod sign;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -44,6 +45,8 @@ pub(super) enum Command {
     /// Interpret a policy for another process of this program
     #[command(hide = true)]
     Confined(OwnLimits),
+    /// Decide recorded exchanges again by another policy, and list every one that would change
+    Replay(replay::ReplayOptions),
 }
 
 #[derive(Debug, Args)]
@@ -81,6 +84,7 @@ pub(super) fn run(command: Command) -> Result<Verdict> {
         Command::Try(options) => attempt::run(&options),
         // It ran before this: no log and no thread may be there.
         Command::Confined(_) => bail!("this command is for this program alone"),
+        Command::Replay(options) => replay::run(&options),
     }
 }
 

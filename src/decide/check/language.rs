@@ -362,13 +362,17 @@ impl Walker<'_, '_> {
             return;
         }
         let names = reference.names();
+        let index = match reference.steps.get(names.len()) {
+            Some(Step::Index(index)) => Some(*index),
+            _ => None,
+        };
         if name == "data" {
-            return self.data(&names, expr.span());
+            return self.data(&names, index, expr.span());
         }
         if let Some(path) = self.program.imports[self.source].get(name) {
             self.uses.imports.insert((self.source, name.to_owned()));
             let path: Vec<_> = path[1..].iter().map(String::as_str).chain(names).collect();
-            return self.data(&path, expr.span());
+            return self.data(&path, index, expr.span());
         }
         if name == "_" && reference.steps.is_empty() {
             return;
@@ -390,8 +394,12 @@ impl Walker<'_, '_> {
         self.uses.inputs.entry(path).or_insert(Some((self.source, span.line)));
     }
 
-    fn data(&mut self, path: &[&str], span: &Span) {
+    fn data(&mut self, path: &[&str], index: Option<&Expr>, span: &Span) {
         let (rules, value) = self.program.reach(path);
+        // OPA's compiler makes a name of a number here, and engines differ on whether that is the same.
+        if matches!(index, Some(Expr::Number { .. })) && !value.is_some_and(serde_json::Value::is_array) {
+            self.error("data_index", span, "a number in brackets picks out of an array only: write the name as a text");
+        }
         if rules.is_empty() && value.is_none() {
             let text = format!("nothing in the bundle provides data.{}: correct the path", path.join("."));
             return self.error("unknown_data", span, text);

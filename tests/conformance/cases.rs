@@ -107,8 +107,8 @@ impl Raw {
     }
 }
 
-/// Whether two documents are the same: numbers by value, arrays in any order, since a set has none as JSON. What walks a
-/// set into an array is refused by the check, and no case with an array of its own making is accepted by luck alone.
+/// Whether two documents are the same: numbers by value, arrays in any order. A set is an array as JSON and has no order
+/// there; an array of a policy's own making comes in one order, or the check refuses what makes it.
 pub fn same(one: &Value, other: &Value) -> bool {
     equal(one, other) || equal(&sorted(one), &sorted(other))
 }

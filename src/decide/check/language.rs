@@ -79,7 +79,7 @@ impl Walker<'_, '_> {
     fn definition(&mut self, definition: &Definition<'_>) {
         match definition.rule {
             Rule::Default { refr, args, value, .. } => {
-                self.head(refr, &Scope::new());
+                self.head(refr, &Scope::new(), false);
                 let scope = args.iter().filter_map(|arg| variable(arg)).collect();
                 self.expression(value, &scope);
                 if !is_constant(value) {
@@ -111,7 +111,7 @@ impl Walker<'_, '_> {
                     scopes.push(arguments);
                 }
                 for scope in &scopes {
-                    self.head(refr, scope);
+                    self.head(refr, scope, key.is_some());
                     let values = key.map(AsRef::as_ref).into_iter().chain(assign.map(|assign| assign.value.as_ref()));
                     values.for_each(|value| self.expression(value, scope));
                 }
@@ -119,8 +119,16 @@ impl Walker<'_, '_> {
         }
     }
 
-    fn head(&mut self, refr: &Expr, scope: &Scope<'_>) {
+    fn head(&mut self, refr: &Expr, scope: &Scope<'_>, is_set: bool) {
         let Some(reference) = Reference::of(refr) else { return };
+        // The interpreter loses sets that several rules build up inside an object with computed names.
+        let computed = reference.indexes().count();
+        let last = matches!(reference.steps.last(), Some(Step::Index(_)));
+        if computed > 1 || (computed == 1 && (is_set || !last)) {
+            let text =
+                "a rule may compute the last name of an object's member only: build inner objects with a comprehension";
+            self.error("rule_name", refr.span(), text);
+        }
         for index in reference.indexes() {
             self.expression(index, scope);
         }
@@ -397,7 +405,7 @@ impl Walker<'_, '_> {
     fn data(&mut self, path: &[&str], index: Option<&Expr>, span: &Span) {
         let (rules, value) = self.program.reach(path);
         // OPA's compiler makes a name of a number here, and engines differ on whether that is the same.
-        if matches!(index, Some(Expr::Number { .. })) && !value.is_some_and(serde_json::Value::is_array) {
+        if matches!(index, Some(Expr::Number { .. })) && value.is_some_and(|value| !value.is_array()) {
             self.error("data_index", span, "a number in brackets picks out of an array only: write the name as a text");
         }
         if rules.is_empty() && value.is_none() {

@@ -85,7 +85,9 @@ impl Raw {
         let path = self.query.strip_prefix("data.")?;
         let (path, variable) = path.split_once(" = ")?;
         let plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if !plain(variable) || !path.split('.').all(plain) {
+        // `= 1` and `= input` ask for something else than a value.
+        let asked = plain(variable) && variable.starts_with(|c: char| c.is_ascii_lowercase()) && variable != "input";
+        if !asked || !path.split('.').all(plain) {
             return None;
         }
         let input = match self.input_term {
@@ -105,16 +107,33 @@ impl Raw {
     }
 }
 
-/// Whether two documents are the same, numbers by value.
+/// Whether two documents are the same: numbers by value, arrays in any order. A set is an array as JSON and has no order
+/// there; an array of a policy's own making comes in one order, or the check refuses what makes it.
 pub fn same(one: &Value, other: &Value) -> bool {
+    equal(one, other) || equal(&sorted(one), &sorted(other))
+}
+
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => {
+            let mut items: Vec<_> = items.iter().map(sorted).collect();
+            items.sort_by_cached_key(Value::to_string);
+            Value::Array(items)
+        }
+        Value::Object(members) => members.iter().map(|(name, value)| (name.clone(), sorted(value))).collect(),
+        other => other.clone(),
+    }
+}
+
+fn equal(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(one), Value::Number(other)) => one == other || one.as_f64() == other.as_f64(),
         (Value::Array(one), Value::Array(other)) => {
-            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other))
+            one.len() == other.len() && one.iter().zip(other).all(|(one, other)| equal(one, other))
         }
         (Value::Object(one), Value::Object(other)) => {
             one.len() == other.len()
-                && one.iter().all(|(name, value)| other.get(name).is_some_and(|found| same(value, found)))
+                && one.iter().all(|(name, value)| other.get(name).is_some_and(|found| equal(value, found)))
         }
         _ => one == other,
     }

@@ -75,7 +75,17 @@ fn interpreted(case: &Case) -> Answer {
         if let Some(input) = &case.input {
             engine.set_input_json(&input.to_string()).map_err(|error| text(&error))?;
         }
-        match engine.eval_rule(format!("data.{}", case.path.join("."))).map_err(|error| text(&error))? {
+        // Some cases ask for what is no single rule, such as a whole package: only a query can name that.
+        let rule = format!("data.{}", case.path.join("."));
+        let value = match engine.eval_rule(rule.clone()) {
+            Err(error) if error.to_string().contains("not a valid rule path") => {
+                let results = engine.eval_query(rule, false).map_err(|error| text(&error))?;
+                let first = results.result.first().and_then(|result| result.expressions.first());
+                first.map_or(regorus::Value::Undefined, |expression| expression.value.clone())
+            }
+            answer => answer.map_err(|error| text(&error))?,
+        };
+        match value {
             regorus::Value::Undefined => Ok(None),
             value => {
                 let json = value.to_json_str().map_err(|error| text(&error))?;

@@ -19,7 +19,7 @@ use crate::types::Digest;
 /// Inputs that are indexed, at 16 bytes each 256 MiB: more than a store of 8 GiB holds.
 const MOST_INDEXED: usize = 16 * 1024 * 1024;
 /// Days' files that are held open: far below what a process may have.
-const OPEN_FILES: NonZeroUsize = NonZeroUsize::new(64).unwrap();
+pub(super) const OPEN_FILES: NonZeroUsize = NonZeroUsize::new(64).unwrap();
 /// Bytes of a line that are read at first: most inputs fit.
 const FIRST_READ: usize = 4096;
 /// Bits of a place that are an offset: a file may have 256 TiB.

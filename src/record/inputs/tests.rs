@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::line::MOST_LINE;
+use super::read::OPEN_FILES;
 use super::shelf::append_to;
 use super::store::{QUEUED, QUEUED_BYTES};
 use super::writer::{REMEMBERED, RESPITE};
@@ -391,6 +392,24 @@ fn what_was_forgotten_is_written_again_and_read_once() {
     let health = store.health();
     assert_eq!((health.kept, health.repeated, health.lost), (REMEMBERED.get() as u64 + 2, 0, 0));
     assert_eq!(found(&world.read(), &first), Some(input(0)));
+}
+
+#[test]
+fn more_days_are_read_than_files_are_held_open() {
+    let world = World::new();
+    let store = world.open();
+    let mut digests = Vec::new();
+    for day in 0..=OPEN_FILES.get() {
+        digests.push(world.keep(&store, &input(day)));
+        world.clock.advance(DAY);
+    }
+    store.close();
+    let stored = world.read();
+    for _ in 0..2 {
+        for (day, digest) in digests.iter().enumerate() {
+            assert_eq!(found(&stored, digest), Some(input(day)));
+        }
+    }
 }
 
 #[test]

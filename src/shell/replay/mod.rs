@@ -218,7 +218,7 @@ impl<'a> Replay<'a> {
         };
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get).min(inputs.len());
         let outcomes = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..cores).map(|_| scope.spawn(&work)).collect();
+            let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
             let mut outcomes = Vec::with_capacity(inputs.len());
             for worker in workers {
                 let worked = worker.join().map_err(|_| anyhow::anyhow!("a thread of the replay crashed"))?;

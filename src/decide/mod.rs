@@ -11,6 +11,7 @@ mod cases;
 mod decision;
 mod engine;
 mod inputs;
+mod odrl;
 mod policy;
 mod policy_set;
 mod question;
@@ -24,6 +25,7 @@ pub use bundle::{Bundle, BundleFile, Manifest, Metadata, WasmModule};
 pub use cases::{Case, CaseOutcome, run_cases};
 pub use decision::{Decision, Effect, PolicyIdentity, Reason, Verdict};
 pub use inputs::{Granularity, InputPaths, SECTIONS};
+pub use odrl::{Finding, Offer, Registry, Terms, TermsSummary, offer, read as read_agreement};
 pub use policy::{BUDGET, Policy};
 pub use policy_set::{InForce, PolicySet};
 pub use question::{Dataset, Direction, Question};
@@ -31,7 +33,7 @@ pub use ruling::{Denial, Permit, Ruling, rule};
 
 use crate::types::Blame;
 
-/// Why a policy cannot be loaded or did not answer.
+/// Why a policy or an agreement cannot be loaded, or a policy did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecideError {
     /// The bundle is refused.
@@ -42,6 +44,9 @@ pub enum DecideError {
         /// What is wrong, one finding a line, each with file and line where it has one.
         why: String,
     },
+    /// An agreement in ODRL is refused: what of it cannot be enforced or read, in the order of lines.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Agreement(Vec<Finding>),
     /// The policy gives no decision for this input.
     #[error("the policy gives no decision for this input")]
     Undefined,
@@ -66,6 +71,7 @@ impl DecideError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Bundle { code, .. } => code,
+            Self::Agreement(_) => "agreement_unusable",
             Self::Undefined => "policy_undefined",
             Self::Failed(_) => "policy_failed",
             Self::Overrun => "policy_overrun",

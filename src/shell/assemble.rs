@@ -1,5 +1,6 @@
 //! From a configuration to the parts of a gateway.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,12 +10,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::config::{self, Accept, Resolved};
 use crate::authenticate::{Credentials, PartnerEntry};
-use crate::decide::{Agreement, Bundle, Dataset, Policy, PolicySet};
+use crate::decide::{Agreement, Bundle, Dataset, Policy, PolicySet, Terms};
 use crate::enforce::PseudonymKeys;
 use crate::forward::Timeouts;
 use crate::gateway::{DatasetSetup, Setup};
-use crate::record::{Log, LogConfig, Signer};
-use crate::types::{Clock, Facts};
+use crate::record::{Entries, Log, LogConfig, Signer};
+use crate::types::{Clock, DatasetId, Facts};
 
 /// Reads a configuration file with everything it names.
 ///
@@ -73,6 +74,9 @@ pub fn setup(resolved: Resolved, clock: Arc<dyn Clock>) -> Result<Setup> {
     let log =
         Log::open(LogConfig::new(resolved.record_directory, config.record.origin.clone()), signer, Arc::clone(&clock))
             .context("opening the log")?;
+    let agreements: Vec<Agreement> =
+        config.agreements.into_iter().zip(resolved.terms).map(|(entry, terms)| agreement(entry, terms)).collect();
+    count_uses(log.directory(), &agreements).context("counting the uses of agreements in the log")?;
     Ok(Setup {
         us: config.party.id.clone(),
         our_facts: config.party.attributes(),
@@ -83,7 +87,7 @@ pub fn setup(resolved: Resolved, clock: Arc<dyn Clock>) -> Result<Setup> {
         subject: config.passes.subject.clone(),
         partners,
         datasets: config.datasets.iter().map(dataset).collect(),
-        agreements: config.agreements.into_iter().map(agreement).collect(),
+        agreements,
         policies,
         log,
         pseudonyms,
@@ -107,7 +111,29 @@ fn dataset(entry: &config::Dataset) -> DatasetSetup {
     }
 }
 
-fn agreement(entry: config::Agreement) -> Agreement {
+/// Tells agreements that count how often they were used, by the permits on record: what is durable is what counts.
+fn count_uses(log: &Path, agreements: &[Agreement]) -> Result<()> {
+    let terms = agreements.iter().filter_map(|agreement| Some((agreement.id.as_str(), agreement.terms.as_deref()?)));
+    let counted: HashMap<&str, &Terms> = terms.filter(|(_, terms)| terms.counts()).collect();
+    if counted.is_empty() {
+        return Ok(());
+    }
+    for entry in Entries::open(log)? {
+        let entry = entry?.payload;
+        let word = |name: &str| entry.get(name).and_then(|value| value.as_str());
+        let permitted = word("kind") == Some("decision") && word("decision") == Some("permit");
+        let terms = word("agreement").filter(|_| permitted).and_then(|id| counted.get(id));
+        let dataset = word("dataset").and_then(|id| id.parse::<DatasetId>().ok());
+        if let (Some(terms), Some(dataset), Some(action)) = (terms, dataset, word("action"))
+            && word("direction") == Some("export")
+        {
+            terms.count_recorded(&dataset, action);
+        }
+    }
+    Ok(())
+}
+
+fn agreement(entry: config::Agreement, terms: Option<Arc<Terms>>) -> Agreement {
     Agreement {
         id: entry.id,
         party: entry.party,
@@ -117,6 +143,7 @@ fn agreement(entry: config::Agreement) -> Agreement {
         until: entry.until,
         recipient: entry.recipient,
         legal: Facts::new(entry.legal),
+        terms,
     }
 }
 

@@ -190,6 +190,7 @@ fn agreement(id: &str, with: &str, dataset: &str, recipient: Value, legal: Value
         until: "2027-01-01".to_owned(),
         recipient: object(recipient),
         legal: Facts::new(object(legal)),
+        terms: None,
     }
 }
 

@@ -42,6 +42,8 @@ pub(super) enum Content {
     Jwks,
     /// 32 bytes as 64 hexadecimal digits.
     Hex,
+    /// An agreement in ODRL: JSON-LD, judged where its terms are read.
+    Odrl,
     /// A directory that exists.
     Directory,
     /// A directory, or nothing yet.
@@ -131,6 +133,10 @@ fn check(bytes: &[u8], content: Content) -> Result<(), Complaint> {
         Content::Ed25519 => ed25519(bytes),
         Content::Jwks => jwks(bytes),
         Content::Hex => hex_key(bytes).map(|_| ()),
+        // What is not even text has no lines to tell.
+        Content::Odrl => {
+            std::str::from_utf8(bytes).map(|_| ()).map_err(|_| Complaint::new("is not UTF-8", "save it as UTF-8"))
+        }
         Content::Directory | Content::NewDirectory => Ok(()),
     }
 }

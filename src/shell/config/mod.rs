@@ -9,6 +9,7 @@ mod file;
 mod model;
 mod name;
 mod nearest;
+mod odrl;
 mod problem;
 mod reader;
 mod registry;
@@ -31,6 +32,7 @@ pub use model::{
     State, Tls,
 };
 pub use name::{Endpoint, SanName, Upstream};
+pub use odrl::registry;
 pub use problem::Problem;
 pub use resolve::{PartnerFiles, Resolved, Secret, resolve};
 

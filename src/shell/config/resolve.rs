@@ -11,7 +11,9 @@ use rustls::sign::CertifiedKey;
 
 use super::Config;
 use super::file::{FileRef, ed25519_pair, hex_key};
+use super::odrl::{registry, terms};
 use super::problem::{Complaint, Problem, sort};
+use crate::decide::Terms;
 
 /// Bytes that must not be shown. They are cloned by reference and printed as `Secret`.
 #[derive(Clone)]
@@ -49,6 +51,8 @@ pub struct Resolved {
     pub pseudonym_key: Option<Secret>,
     /// One for each of `config.partners`, in the same order.
     pub partners: Vec<PartnerFiles>,
+    /// What `odrl` of each of `config.agreements` says, in the same order.
+    pub terms: Vec<Option<Arc<Terms>>>,
     /// `record.directory`, made when it is first written.
     pub record_directory: PathBuf,
     /// `policy.directory`; it exists.
@@ -70,7 +74,7 @@ pub struct PartnerFiles {
 ///
 /// # Errors
 /// Every problem found, in the order of lines; each on the line that names the file.
-pub fn resolve(config: Config, directory: &Path) -> Result<Resolved, Vec<Problem>> {
+pub fn resolve(mut config: Config, directory: &Path) -> Result<Resolved, Vec<Problem>> {
     let mut found = Found { directory, problems: Vec::new() };
     let tls_certificate = found.bytes(&config.tls.certificate);
     let tls_key = found.bytes(&config.tls.key);
@@ -83,6 +87,7 @@ pub fn resolve(config: Config, directory: &Path) -> Result<Resolved, Vec<Problem
         let (anchors, jwks) = (found.bytes(&partner.anchors), found.bytes(&partner.jwks));
         partners.push(PartnerFiles { anchors, jwks });
     }
+    let terms = found.terms(&mut config);
     let record_directory = found.directory(&config.record.directory);
     let policy_directory = config.policy.directory.as_ref().map(|policy| found.directory(policy));
     let state_directory = found.directory(&config.state.directory);
@@ -103,6 +108,7 @@ pub fn resolve(config: Config, directory: &Path) -> Result<Resolved, Vec<Problem
         record_key: Secret(record_key.into()),
         pseudonym_key: pseudonym_key.map(|key| Secret(key.as_slice().into())),
         partners,
+        terms,
         record_directory,
         policy_directory,
         state_directory,
@@ -136,6 +142,22 @@ impl Found<'_> {
             self.problems.push(problem);
             Vec::new()
         })
+    }
+
+    /// The terms of every agreement, with the datasets of those that leave them to their terms.
+    fn terms(&mut self, config: &mut Config) -> Vec<Option<Arc<Terms>>> {
+        let registry = registry(config);
+        let mut found = Vec::with_capacity(config.agreements.len());
+        for agreement in &mut config.agreements {
+            let Some(file) = agreement.odrl.clone() else {
+                found.push(None);
+                continue;
+            };
+            let read = file.read(self.directory).map_err(|problem| vec![problem]);
+            let read = read.and_then(|bytes| terms(agreement, &file, &bytes, self.directory, &registry));
+            found.push(read.map_err(|problems| self.problems.extend(problems)).ok());
+        }
+        found
     }
 
     fn hex(&mut self, file: &FileRef) -> [u8; 32] {

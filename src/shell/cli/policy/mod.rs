@@ -1,5 +1,7 @@
 //! `sekisho policy`: ask a policy, run its cases.
 
+mod odrl;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,8 +10,8 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::shell::cli::Verdict;
 use crate::decide::{Bundle, Policy, run_cases};
+use crate::shell::cli::Verdict;
 
 /// Time for one evaluation at a terminal. A gateway's budget is a thousandth of it; here nobody's exchange waits, and how
 /// busy the machine is must not change the answer.
@@ -21,6 +23,10 @@ pub(super) enum Command {
     Eval(EvalOptions),
     /// Run the policy's worked cases
     Test(TestOptions),
+    /// Write what datasets are offered for, in ODRL
+    Export(odrl::ExportOptions),
+    /// Tell what the gateway would enforce of an agreement in ODRL
+    Import(odrl::ImportOptions),
 }
 
 #[derive(Debug, Args)]
@@ -50,6 +56,8 @@ pub(super) fn run(command: Command) -> Result<Verdict> {
     match command {
         Command::Eval(options) => eval(&options),
         Command::Test(options) => test(&options),
+        Command::Export(options) => odrl::export(&options),
+        Command::Import(options) => odrl::import(&options),
     }
 }
 

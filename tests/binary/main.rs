@@ -11,6 +11,7 @@ mod world;
 mod commands;
 mod crash;
 mod demo;
+mod odrl;
 mod partners;
 mod policies;
 mod site;

@@ -118,22 +118,21 @@ impl<'r> Reader<'r> {
         let prohibition_wins = self.conflict(object.take("odrl:conflict"));
         self.conclusion(&mut object);
         self.parties(&mut object);
-        let datasets = object.take("odrl:target").map(|node| self.datasets(node)).unwrap_or_default();
-        let (mut rules, mut obligations, mut ends) = (Vec::new(), Vec::new(), Vec::new());
-        for (name, node) in std::mem::take(&mut object.entries) {
-            match name.as_str() {
-                "odrl:permission" => rules.extend(self.rules(node, Kind::Permission, &datasets)),
-                "odrl:prohibition" => rules.extend(self.rules(node, Kind::Prohibition, &datasets)),
-                "odrl:obligation" => {
-                    for node in node.each() {
-                        let number = self.number(node.line);
-                        self.obligation(node, number, &mut obligations, &mut ends);
-                    }
-                }
-                name if METADATA.contains(&name) => {}
-                _ => object.entries.push((name, node)),
+        let datasets = object.take("odrl:target").map(|node| self.datasets(node));
+        let datasets = datasets.as_deref();
+        // Members have no order in JSON, so the numbers of rules follow this one.
+        let mut rules = Vec::new();
+        for (member, kind) in [("odrl:permission", Kind::Permission), ("odrl:prohibition", Kind::Prohibition)] {
+            for node in object.take(member).map(Node::each).unwrap_or_default() {
+                rules.extend(self.rule(node, kind, datasets));
             }
         }
+        let (mut obligations, mut ends) = (Vec::new(), Vec::new());
+        for node in object.take("odrl:obligation").map(Node::each).unwrap_or_default() {
+            let number = self.number(node.line);
+            self.obligation(node, number, &mut obligations, &mut ends);
+        }
+        object.entries.retain(|(name, _)| !METADATA.contains(&name.as_str()));
         self.finish(object);
         if !rules.iter().any(|rule: &Rule| rule.kind == Kind::Permission) {
             self.findings.add(document.line, "the agreement permits nothing", "add a permission");
@@ -257,6 +256,9 @@ impl<'r> Reader<'r> {
 
     fn datasets(&mut self, node: &Node) -> Vec<DatasetId> {
         let mut datasets = Vec::new();
+        if node.each().is_empty() {
+            self.findings.add(node.line, "the target names nothing", "name a dataset");
+        }
         for node in node.each() {
             let Some(name) = self.text(node) else { continue };
             match self.registry.find_dataset(&name) {
@@ -271,10 +273,6 @@ impl<'r> Reader<'r> {
         datasets
     }
 
-    fn rules(&mut self, node: &Node, kind: Kind, datasets: &[DatasetId]) -> Vec<Rule> {
-        node.each().into_iter().filter_map(|node| self.rule(node, kind, datasets)).collect()
-    }
-
     /// The number of the next rule.
     fn number(&mut self, line: usize) -> usize {
         self.rules += 1;
@@ -285,17 +283,17 @@ impl<'r> Reader<'r> {
         self.rules
     }
 
-    fn rule(&mut self, node: &Node, kind: Kind, datasets: &[DatasetId]) -> Option<Rule> {
+    fn rule(&mut self, node: &Node, kind: Kind, datasets: Option<&[DatasetId]>) -> Option<Rule> {
         let number = self.number(node.line);
         let what = if kind == Kind::Permission { "the permission" } else { "the prohibition" };
         let mut object = self.object(node, what)?;
         self.declared_as(&mut object, if kind == Kind::Permission { "odrl:Permission" } else { "odrl:Prohibition" });
         self.parties(&mut object);
         let own = object.take("odrl:target").map(|node| self.datasets(node));
-        let datasets = own.unwrap_or_else(|| datasets.to_vec());
-        if datasets.is_empty() {
+        if own.is_none() && datasets.is_none() {
             self.findings.add(object.line, format!("{what} has no target"), "name a dataset");
         }
+        let datasets = own.or_else(|| datasets.map(<[DatasetId]>::to_vec)).unwrap_or_default();
         let (names, actions) = self.actions(&mut object, kind);
         let condition = self.conditions(object.take("odrl:constraint"), kind);
         let mut obligations = Vec::new();

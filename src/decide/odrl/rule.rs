@@ -15,7 +15,7 @@ pub(super) enum Kind {
 #[derive(Debug, Clone)]
 pub(super) struct Rule {
     pub(super) kind: Kind,
-    /// Its place among the rules of the document, from 1.
+    /// Its place among the rules, from 1: permissions first, then prohibitions, then obligations.
     pub(super) number: usize,
     /// Where it stands.
     pub(super) line: usize,

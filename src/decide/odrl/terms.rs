@@ -48,7 +48,7 @@ pub struct TermsSummary {
 /// One rule of a [`TermsSummary`].
 #[derive(Debug, Serialize)]
 pub struct RuleSummary {
-    /// Its place in the document, from 1.
+    /// Its number, from 1: permissions first, then prohibitions, then obligations.
     pub number: usize,
     /// Where it stands.
     pub line: usize,

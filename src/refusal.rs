@@ -208,7 +208,8 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
             (S::SERVICE_UNAVAILABLE, "The exchange cannot be recorded, so nothing is exchanged.")
         }
         // Faults of ours or of our configuration. Most keep a gateway from starting; a peer needs to know no more.
-        "approval_invalid"
+        "agreement_unusable"
+        | "approval_invalid"
         | "bundle_builtin_refused"
         | "bundle_cases_fail"
         | "bundle_decision_malformed"

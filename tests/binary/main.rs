@@ -15,6 +15,7 @@ mod compiled;
 mod confined;
 mod crash;
 mod demo;
+mod odrl;
 mod partners;
 mod policies;
 mod replay;

@@ -11,6 +11,7 @@ mod world;
 mod gates;
 mod health;
 mod hostile;
+mod odrl;
 mod open_data;
 mod passes;
 mod people;

@@ -10,6 +10,7 @@ mod file;
 mod model;
 mod name;
 mod nearest;
+mod odrl;
 mod policy;
 mod problem;
 mod reader;
@@ -34,6 +35,7 @@ pub use model::{
     State, Tls,
 };
 pub use name::{Endpoint, SanName, Upstream};
+pub use odrl::registry;
 pub use policy::{Policy, PolicyKey, PolicyOwner, PolicyPlace, PolicySource, is_source_id};
 pub use problem::Problem;
 pub use resolve::{PartnerFiles, Resolved, Secret, SourceFiles, resolve};

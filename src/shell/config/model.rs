@@ -351,13 +351,17 @@ pub struct Agreement {
     pub id: String,
     /// `party`: the partner that signed it. Required.
     pub party: PartyId,
-    /// `datasets`: what it covers; at least one. Required.
+    /// `odrl`: a file with what was agreed, as an `odrl:Agreement` (ODRL 2.2), all of which is enforced. Default: none.
+    pub odrl: Option<FileRef>,
+    /// `datasets`: what it covers; at least one. Required without `odrl`, else by default all targets of its permissions
+    /// (empty until that file is read).
     pub datasets: Vec<DatasetId>,
     /// `purposes`: what it covers them for. Default: every purpose that the datasets offer (`None`).
     pub purposes: Option<Vec<Purpose>>,
-    /// `from`: the first day on which it holds, UTC, `YYYY-MM-DD`. Required.
+    /// `from`: the first day on which it holds, UTC, `YYYY-MM-DD`. Required without `odrl`; else [`Agreement::EVER`].
     pub from: String,
-    /// `until`: the first day on which it no longer holds, UTC, `YYYY-MM-DD`. Required.
+    /// `until`: the first day on which it no longer holds, UTC, `YYYY-MM-DD`. Required without `odrl`; else
+    /// [`Agreement::NEVER`].
     pub until: String,
     /// `need_to_know` and `named`, where given: facts about the recipient that hold under this agreement only.
     pub recipient: Map<String, Value>,
@@ -366,6 +370,11 @@ pub struct Agreement {
 }
 
 impl Agreement {
+    /// The `from` of an agreement whose dates its ODRL file gives.
+    pub const EVER: &'static str = "0001-01-01";
+    /// The `until` of an agreement whose dates its ODRL file gives.
+    pub const NEVER: &'static str = "9999-12-31";
+
     /// Whether it holds on a day given as `YYYY-MM-DD`: `from` is the first such day, `until` the first that is not.
     pub fn holds_on(&self, date: &str) -> bool {
         self.from.as_str() <= date && date < self.until.as_str()

@@ -1,10 +1,11 @@
 //! `sekisho policy`: ask a policy, run its cases, check and try it; build, sign and verify bundles; decide again what was
-//! recorded; forget what was accepted.
+//! recorded; forget what was accepted; agreements and offers in ODRL.
 
 mod attempt;
 mod build;
 mod check;
 mod forget;
+mod odrl;
 mod replay;
 mod sign;
 
@@ -47,6 +48,10 @@ pub(super) enum Command {
     Confined(OwnLimits),
     /// Decide recorded exchanges again by another policy, and list every one that would change
     Replay(replay::ReplayOptions),
+    /// Write what datasets are offered for, in ODRL
+    Export(odrl::ExportOptions),
+    /// Tell what the gateway would enforce of an agreement in ODRL
+    Import(odrl::ImportOptions),
 }
 
 #[derive(Debug, Args)]
@@ -85,6 +90,8 @@ pub(super) fn run(command: Command) -> Result<Verdict> {
         // It ran before this: no log and no thread may be there.
         Command::Confined(_) => bail!("this command is for this program alone"),
         Command::Replay(options) => replay::run(&options),
+        Command::Export(options) => odrl::export(&options),
+        Command::Import(options) => odrl::import(&options),
     }
 }
 

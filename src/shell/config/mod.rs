@@ -32,7 +32,7 @@ pub use model::{
     State, Tls,
 };
 pub use name::{Endpoint, SanName, Upstream};
-pub use odrl::registry;
+pub use odrl::agreement_registry;
 pub use problem::Problem;
 pub use resolve::{PartnerFiles, Resolved, Secret, resolve};
 

@@ -12,14 +12,15 @@ pub struct Permit {
     decision: Arc<Decision>,
     input: Digest,
     approval: Option<Approval>,
-    taken: Option<Use>,
+    /// Boxed, since few agreements count.
+    taken: Option<Box<Use>>,
 }
 
 impl Permit {
     /// Makes the permission; the caller has seen a `permit`, or a `review` with the approval that lifts it, and taken the
     /// use of an agreement that counts.
     fn new(decision: Arc<Decision>, input: Digest, approval: Option<Approval>, taken: Option<Use>) -> Self {
-        Self { decision, input, approval, taken }
+        Self { decision, input, approval, taken: taken.map(Box::new) }
     }
 
     /// The permission is in the log's queue. Until it is, dropping it gives back the use of an agreement that counts.

@@ -12,14 +12,15 @@ pub struct Permit {
     decision: Arc<Decision>,
     input: Digest,
     approvals: Vec<Arc<Approval>>,
-    taken: Option<Use>,
+    /// Boxed, since few agreements count.
+    taken: Option<Box<Use>>,
 }
 
 impl Permit {
     /// Makes the permission; the caller has seen a `permit`, or a `review` with the approvals that lift it, and taken the
     /// use of an agreement that counts.
     fn new(decision: Arc<Decision>, input: Digest, approvals: Vec<Arc<Approval>>, taken: Option<Use>) -> Self {
-        Self { decision, input, approvals, taken }
+        Self { decision, input, approvals, taken: taken.map(Box::new) }
     }
 
     /// The permission is in the log's queue. Until it is, dropping it gives back the use of an agreement that counts.

@@ -35,7 +35,7 @@ pub use model::{
     State, Tls,
 };
 pub use name::{Endpoint, SanName, Upstream};
-pub use odrl::registry;
+pub use odrl::agreement_registry;
 pub use policy::{Policy, PolicyKey, PolicyOwner, PolicyPlace, PolicySource, is_source_id};
 pub use problem::Problem;
 pub use resolve::{PartnerFiles, Resolved, Secret, SourceFiles, resolve};

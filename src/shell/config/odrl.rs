@@ -11,7 +11,7 @@ use super::{Agreement, Config, Party};
 use crate::decide::{DecideError, Registry, Terms, read_agreement};
 
 /// The names by which agreements may call us, our partners and our datasets.
-pub fn registry(config: &Config) -> Registry {
+pub fn agreement_registry(config: &Config) -> Registry {
     let mut registry = Registry::new(config.party.id.clone(), names(&config.party));
     for partner in &config.partners {
         registry.party(partner.party.id.clone(), names(&partner.party));

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::file::{FileRef, ed25519_pair, hex_key};
-use super::odrl::{registry, terms};
+use super::odrl::{agreement_registry, terms};
 use super::problem::{Complaint, Problem, sort};
 use super::{Config, PolicyKey, PolicyPlace, PolicySource};
 use crate::decide::{BundleKey, BundleKeys, DecideError, Terms};
@@ -165,7 +165,7 @@ impl Found<'_> {
 
     /// The terms of every agreement, with the datasets of those that leave them to their terms.
     fn terms(&mut self, config: &mut Config) -> Vec<Option<Arc<Terms>>> {
-        let registry = registry(config);
+        let registry = agreement_registry(config);
         let mut found = Vec::with_capacity(config.agreements.len());
         for agreement in &mut config.agreements {
             let Some(file) = agreement.odrl.clone() else {

@@ -104,7 +104,7 @@ fn document(resolved: &Resolved, dataset: &config::Dataset, demands: &Demands) -
 pub(super) fn import(options: &ImportOptions) -> Result<Verdict> {
     let resolved = assemble::load(&options.config)?;
     let text = std::fs::read_to_string(&options.odrl).with_context(|| format!("reading {}", options.odrl.display()))?;
-    let read = read_agreement(&options.id, &text, &config::registry(&resolved.config));
+    let read = read_agreement(&options.id, &text, &config::agreement_registry(&resolved.config));
     let (terms, problems) = match read {
         Ok(terms) => (Some(terms.summary()), Vec::new()),
         Err(DecideError::Agreement(findings)) => {

@@ -57,6 +57,10 @@ obligations := [entry[2] | some entry in sort({[duty.rule, duty.do, duty] | some
 
 denied(rule, why, remedy) := {"rule": rule, "effect": "deny", "why": why, "remedy": remedy}
 
-held(rule, why, remedy) := {"rule": rule, "effect": "review", "why": why, "remedy": remedy}
+# Who may approve is an office of the organisation.
+held(rule, why, remedy, approvers) := {
+	"rule": rule, "effect": "review", "why": why, "remedy": remedy,
+	"approvers": approvers,
+}
 
 duty_under(rule, action, parameters) := object.union({"rule": rule, "do": action}, parameters)

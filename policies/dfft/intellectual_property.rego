@@ -59,7 +59,7 @@ creator := named if {
 #   basis: DSM Directive Art. 4(3); AI Act Art. 53; Copyright Act of Japan Art. 30-4
 #   source: [EU-TDM, JP-CR]
 #   remedy: Obtain a licence agreement for training, or leave the work out.
-#   inputs: [action, dataset.tags, dataset.licence, dataset.origin, recipient.country, recipient.eu_market, dataset.eu_market, legal.eu_market, recipient.agreement]
+#   inputs: [action, dataset.tags, dataset.licence, dataset.origin, recipient.country, recipient.eu_market, dataset.eu_market, legal.eu_market, eu_market, recipient.agreement]
 findings contains denied(
 	"DFFT-I2",
 	"The terms of this dataset do not allow training or derived works here.",
@@ -97,7 +97,10 @@ eu_involved if suspected(dataset, "eu_market")
 
 eu_involved if suspected(legal, "eu_market")
 
-eu_involved if suspected(request, "eu_market")
+eu_involved if {
+	market := input.eu_market
+	market != false
+}
 
 duties contains duty_under("DFFT-I2", "log_training_content", {
 	"dataset": text(dataset, "id"),
@@ -180,6 +183,7 @@ findings contains held(
 	"DFFT-I4",
 	"The data describes an unpublished invention in a field under security review.",
 	"Have a named person approve that this unpublished invention is shared.",
+	["intellectual_property"],
 ) if {
 	unpublished_invention
 	not designated_invention

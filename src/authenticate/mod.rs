@@ -21,7 +21,7 @@ pub use partner::{Partner, PartnerEntry, Partners};
 pub use pass::{PASS_LIFETIME, PERSON_ATTRIBUTES, PassVerifier, Requester};
 pub use person::{Person, Role};
 pub use statement::{Dated, STATEMENT_BYTES, Statements, sign_statement};
-pub use tls::{Credentials, Tls};
+pub use tls::{Credentials, Tls, anonymous_client};
 
 use crate::types::Blame;
 

@@ -133,6 +133,33 @@ impl Tls {
     }
 }
 
+/// For a connection to a server that is nobody's gateway: known by its name under `anchors`, and shown no certificate.
+///
+/// # Errors
+/// [`AuthenticateError::Configuration`] when there is no anchor, or one that is unusable.
+pub fn anonymous_client(
+    anchors: &[CertificateDer<'static>],
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<ClientConfig>, AuthenticateError> {
+    if anchors.is_empty() {
+        return Err(AuthenticateError::Configuration("a server cannot be known without a trust anchor".to_owned()));
+    }
+    let mut roots = RootCertStore::empty();
+    for anchor in anchors {
+        roots.add(anchor.clone()).map_err(|error| unusable("a trust anchor", &error))?;
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ClientConfig::builder_with_details(provider, Arc::new(ClockTime(clock)))
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| unusable("TLS 1.3", &error))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.resumption = rustls::client::Resumption::disabled();
+    config.enable_early_data = false;
+    Ok(Arc::new(config))
+}
+
 fn unusable(what: &str, error: &Error) -> AuthenticateError {
     AuthenticateError::Configuration(format!("{what} cannot be used: {error}"))
 }

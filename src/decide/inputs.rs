@@ -8,9 +8,11 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The parts of an input document. `at`, `action` and `purpose` are plain values, the others are objects.
-pub const SECTIONS: [&str; 9] =
-    ["action", "at", "channel", "dataset", "legal", "purpose", "recipient", "request", "sender"];
+/// The parts of an input document. `action`, `at`, `eu_market` and `purpose` are plain values, the others are objects.
+/// `eu_market`, whether a use is meant for the market of the EU, is for callers that ask a policy without a gateway; a
+/// gateway says it of a party, a dataset or an agreement.
+pub const SECTIONS: [&str; 10] =
+    ["action", "at", "channel", "dataset", "eu_market", "legal", "purpose", "recipient", "request", "sender"];
 
 /// Paths into an input document: a section such as `at`, or a member of one such as `recipient.country`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +81,7 @@ impl TryFrom<BTreeSet<String>> for InputPaths {
     fn try_from(paths: BTreeSet<String>) -> Result<Self, String> {
         for path in &paths {
             let (section, member) = path.split_once('.').map_or((path.as_str(), None), |(one, two)| (one, Some(two)));
-            let plain = matches!(section, "action" | "at" | "purpose");
+            let plain = matches!(section, "action" | "at" | "eu_market" | "purpose");
             let known = SECTIONS.contains(&section);
             let right = match member {
                 None => true,

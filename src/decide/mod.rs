@@ -8,6 +8,7 @@ mod agreement;
 mod approval;
 mod bundle;
 mod cases;
+mod check;
 mod decision;
 mod engine;
 mod inputs;
@@ -29,6 +30,9 @@ pub use bundle::{
     Verification, WasmModule,
 };
 pub use cases::{Case, CaseOutcome, run_cases};
+pub use check::{
+    Annotation, BUILTINS, Builtin, CheckReport, Finding, OBLIGATIONS, Severity, annotations, check, check_language,
+};
 pub use decision::{Decision, Effect, PolicyIdentity, Reason, Verdict};
 pub use inputs::{Granularity, InputPaths, SECTIONS};
 pub use policy::{BUDGET, EngineOptions, Policy};

@@ -13,11 +13,12 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 
+use super::policies::Kept;
 use super::state::{NotApproved, State};
 use crate::accept::{AcceptError, Accepted, Connection, Drain, Handler};
 use crate::authenticate::{Certificate, Person, Role};
 use crate::gateway::Gateway;
-use crate::record::Health;
+use crate::record::{Health, InputStore};
 use crate::types::PartyId;
 
 /// The largest request of an operator, in bytes.
@@ -29,6 +30,7 @@ const REQUEST_TIME: Duration = Duration::from_secs(10);
 pub struct AdminSide {
     gateway: Arc<Gateway>,
     state: Arc<State>,
+    policies: Arc<Kept>,
     drain: Drain,
 }
 
@@ -37,8 +39,8 @@ struct Problem(StatusCode, &'static str, String);
 
 impl AdminSide {
     /// Serves for `gateway`; `drain` decides whether it is ready.
-    pub fn new(gateway: Arc<Gateway>, state: Arc<State>, drain: Drain) -> Self {
-        Self { gateway, state, drain }
+    pub fn new(gateway: Arc<Gateway>, state: Arc<State>, policies: Arc<Kept>, drain: Drain) -> Self {
+        Self { gateway, state, policies, drain }
     }
 
     async fn route(
@@ -84,6 +86,15 @@ impl AdminSide {
                 require(person, Role::Officer)?;
                 self.approve(body).await
             }
+            (&Method::GET, ["api", "policies"]) => Ok(self.policies.shown(&self.gateway)),
+            (&Method::POST, ["api", "policies", "poll"]) => {
+                require(person, Role::Operator)?;
+                tracing::info!(by = person.name, "policy sources are looked at on request");
+                let looked = self.policies.poll().await;
+                let mut shown = self.policies.shown(&self.gateway);
+                shown["looked"] = looked.into();
+                Ok(shown)
+            }
             _ => Err(Problem(StatusCode::NOT_FOUND, "path_unknown", "there is nothing at this path".to_owned())),
         }
     }
@@ -93,7 +104,20 @@ impl AdminSide {
             return Err(Problem(StatusCode::SERVICE_UNAVAILABLE, "draining", "the gateway is draining".to_owned()));
         }
         match self.gateway.log().health() {
-            Health::Accepting => Ok(json!({ "ready": true, "log": self.gateway.log().size() })),
+            Health::Accepting => {
+                let mut ready = json!({
+                    "ready": true,
+                    "log": self.gateway.log().size(),
+                    // A store that fails keeps nobody from being served, so it is told and no more.
+                    "inputs": self.gateway.inputs().map(InputStore::health),
+                });
+                // It goes on deciding with what it has, so it is ready; but somebody should look.
+                let stale = self.policies.stale();
+                if !stale.is_empty() {
+                    (ready["degraded"], ready["stale_policies"]) = (true.into(), stale.into());
+                }
+                Ok(ready)
+            }
             Health::Closed | Health::Failed(_) => Err(Problem(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "record_unavailable",

@@ -1,19 +1,20 @@
 //! From a configuration to the parts of a gateway.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, anyhow};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::config::{self, Accept, Resolved};
+use super::config::{self, Accept, Config, PolicyPlace, Resolved};
+use super::policies::{Owner, Place, PolicySetup, Rules, SourceSetup};
 use crate::authenticate::{Credentials, PartnerEntry};
-use crate::decide::{Agreement, Bundle, Dataset, Policy, PolicySet};
+use crate::decide::{Agreement, Dataset, PolicySet};
 use crate::enforce::PseudonymKeys;
 use crate::forward::Timeouts;
 use crate::gateway::{DatasetSetup, Setup};
-use crate::record::{Log, LogConfig, Signer};
+use crate::record::{InputConfig, InputStore, Log, LogConfig, Signer};
 use crate::types::{Clock, Facts};
 
 /// Reads a configuration file with everything it names.
@@ -27,24 +28,77 @@ pub fn load(path: &Path) -> Result<Resolved> {
     })
 }
 
-/// The configured policy, or the one that is part of this binary.
+/// Where the policies come from: the directory of our own, or, with no source either, the policy that is part of this
+/// binary; and every source.
 ///
 /// # Errors
-/// When it cannot be read or does not compile, with file and line.
-pub fn policy(resolved: &Resolved) -> Result<Policy> {
-    let bundle = match &resolved.policy_directory {
-        Some(directory) => Bundle::read(directory).with_context(|| format!("policy {}", directory.display()))?,
-        None => Bundle::built_in()?,
+/// When the authorities of a bundle server cannot be read.
+pub fn policies(resolved: &Resolved) -> Result<PolicySetup> {
+    let policy = &resolved.config.policy;
+    let own = |id: &str, place| {
+        let id = id.to_owned();
+        SourceSetup { id, place, keys: None, poll: None, expect: None, owner: None }
     };
-    Ok(Policy::compile(&bundle, resolved.config.policy.budget)?)
+    let mut sources = Vec::new();
+    match &resolved.policy_directory {
+        Some(directory) => sources.push(own("directory", Place::Directory(directory.clone()))),
+        // What others say decides is not mixed with what nobody asked for.
+        None if policy.sources.is_empty() => sources.push(own("built-in", Place::BuiltIn)),
+        None => {}
+    }
+    for (source, files) in policy.sources.iter().zip(&resolved.policy_sources) {
+        let path = files.path.clone().unwrap_or_default();
+        let place = match &source.place {
+            PolicyPlace::Directory(_) => Place::Directory(path),
+            PolicyPlace::File(_) => Place::File(path),
+            PolicyPlace::Url { url, .. } => {
+                let anchors = files.anchors.as_deref().map(certificates).transpose()?.unwrap_or_default();
+                Place::Url { url: url.clone(), anchors }
+            }
+        };
+        sources.push(SourceSetup {
+            id: source.id.clone(),
+            place,
+            keys: files.keys.clone(),
+            poll: Some(source.poll),
+            expect: source.expect.clone(),
+            owner: source.owner.clone().map(|owner| Owner { role: owner.role, name: owner.name }),
+        });
+    }
+    Ok(PolicySetup {
+        sources,
+        rules: Rules::new(policy.budget, policy.trial_inputs, policy.shadow),
+        state: policy_state(resolved),
+        stale_after: policy.stale_after,
+    })
 }
 
-/// Everything a gateway is made of; opens the log.
+/// The directory of what is remembered of policy sources.
+pub fn policy_state(resolved: &Resolved) -> PathBuf {
+    resolved.state_directory.join("policies")
+}
+
+/// What of a configuration is allowed and yet not meant for real data, for the person who starts the gateway.
+pub fn warnings(config: &Config) -> Vec<String> {
+    let unsigned =
+        |source: &&config::PolicySource| source.keys.is_empty() && !matches!(source.place, PolicyPlace::Directory(_));
+    let sources: Vec<&str> = config.policy.sources.iter().filter(unsigned).map(|source| source.id.as_str()).collect();
+    match (config.policy.development, sources.is_empty()) {
+        (false, _) => Vec::new(),
+        (true, true) => vec!["[policy] development = true: for development only, never for real data".to_owned()],
+        (true, false) => vec![format!(
+            "[policy] development = true: anybody who can change the bundles of {} decides what crosses; for development \
+             only, never for real data",
+            sources.join(", ")
+        )],
+    }
+}
+
+/// Everything a gateway is made of, with the policies that are in force at first; opens the log.
 ///
 /// # Errors
 /// When a part does not work, in words.
-pub fn setup(resolved: Resolved, clock: Arc<dyn Clock>) -> Result<Setup> {
-    let policies = PolicySet::new(vec![Arc::new(policy(&resolved)?)])?;
+pub fn setup(resolved: Resolved, policies: PolicySet, clock: Arc<dyn Clock>) -> Result<Setup> {
     let signer = Signer::from_pkcs8(resolved.record_key.expose()).context("record.key")?;
     let pseudonyms = match (&resolved.config.pseudonyms, &resolved.pseudonym_key) {
         (Some(named), Some(key)) => Some(PseudonymKeys::new(&named.id, key.expose()).context("pseudonyms.key")?),
@@ -69,6 +123,15 @@ pub fn setup(resolved: Resolved, clock: Arc<dyn Clock>) -> Result<Setup> {
     };
     let admin_anchors = resolved.admin_anchors.as_deref().map(certificates).transpose()?.unwrap_or_default();
     let config = resolved.config;
+    let kept = InputConfig {
+        directory: resolved.inputs_directory,
+        retention_days: config.inputs.retention_days,
+        bytes: config.inputs.bytes,
+    };
+    let inputs = match config.inputs.enabled {
+        true => Some(InputStore::open(kept, Arc::clone(&clock)).context("opening the store of inputs")?),
+        false => None,
+    };
     // The log last: opening it takes its lock and may repair it, which must not happen for a configuration that fails.
     let log =
         Log::open(LogConfig::new(resolved.record_directory, config.record.origin.clone()), signer, Arc::clone(&clock))
@@ -86,6 +149,7 @@ pub fn setup(resolved: Resolved, clock: Arc<dyn Clock>) -> Result<Setup> {
         agreements: config.agreements.into_iter().map(agreement).collect(),
         policies,
         log,
+        inputs,
         pseudonyms,
         exchanges: config.limits.exchanges,
         timeouts: Timeouts {

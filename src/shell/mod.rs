@@ -9,6 +9,8 @@ pub mod config;
 pub mod confined;
 mod demo;
 mod log_buffer;
+pub mod policies;
+pub mod replay;
 mod serve;
 mod state;
 pub mod trial;

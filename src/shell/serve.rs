@@ -11,10 +11,11 @@ use tokio::task::JoinSet;
 use super::admin::AdminSide;
 use super::assemble;
 use super::config::{Config, Limits};
+use super::policies::{Kept, Policies};
 use super::state::State;
 use crate::accept::{self, Drain, Listener};
 use crate::gateway::{Gateway, LocalSide, PartnerSide};
-use crate::types::SystemClock;
+use crate::types::{Clock, SystemClock};
 
 /// What is cut at the end of a drain still has its outcome to tell: its tasks need a turn each, and a log that has
 /// fallen behind some room in its queue.
@@ -52,14 +53,24 @@ pub struct Running {
     addresses: Addresses,
     drain: Drain,
     listeners: JoinSet<()>,
+    policies: Arc<Kept>,
 }
 
 impl Running {
-    /// Opens the listeners on the current runtime.
+    /// Opens the listeners on the current runtime, for a gateway whose policies come from no source.
     ///
     /// # Errors
     /// When an address cannot be bound or our certificate and key do not fit.
     pub fn start(gateway: Arc<Gateway>, state: Arc<State>, listening: &Listening) -> Result<Self> {
+        Self::start_with(gateway, state, Kept::fixed(), listening)
+    }
+
+    /// Opens the listeners on the current runtime; `policies` are those of the gateway, and are kept until it stops.
+    ///
+    /// # Errors
+    /// As [`Running::start`].
+    pub fn start_with(gateway: Arc<Gateway>, state: Arc<State>, policies: Kept, listening: &Listening) -> Result<Self> {
+        let policies = Arc::new(policies);
         let drain = Drain::new();
         let mut listeners = JoinSet::new();
         let limits = &listening.limits;
@@ -80,10 +91,10 @@ impl Running {
             listeners.spawn(local.serve(Arc::new(LocalSide(Arc::clone(&gateway))), drain.clone(), deadline));
         }
         if let Some(admin) = admin {
-            let side = AdminSide::new(Arc::clone(&gateway), state, drain.clone());
+            let side = AdminSide::new(Arc::clone(&gateway), state, Arc::clone(&policies), drain.clone());
             listeners.spawn(admin.serve(Arc::new(side), drain.clone(), deadline));
         }
-        Ok(Self { gateway, addresses, drain, listeners })
+        Ok(Self { gateway, addresses, drain, listeners, policies })
     }
 
     /// Where it listens.
@@ -103,12 +114,18 @@ impl Running {
     /// When the log could not be closed properly.
     pub async fn stop(mut self) -> Result<()> {
         self.drain.begin();
+        self.policies.stop();
         while self.listeners.join_next().await.is_some() {}
         // HTTP/2 runs each exchange in a task of its own, which outlives its connection by a little.
         if tokio::time::timeout(SETTLE, self.gateway.settled()).await.is_err() {
             tracing::error!("exchanges were left without an outcome; the next start closes them as unknown");
         }
-        self.gateway.log().close().await.context("closing the log")
+        let closed = self.gateway.log().close().await.context("closing the log");
+        if let Some(inputs) = self.gateway.inputs().cloned() {
+            // What waits for a disk is not worth holding up the end for, but the last inputs are written if they can be.
+            let _ = tokio::time::timeout(SETTLE, tokio::task::spawn_blocking(move || inputs.close())).await;
+        }
+        closed
     }
 }
 
@@ -125,13 +142,20 @@ pub fn serve(config: &Path) -> Result<()> {
     if workers > 0 {
         runtime.worker_threads(workers);
     }
-    runtime.enable_all().build().context("starting the runtime")?.block_on(async {
+    let runtime = runtime.enable_all().build().context("starting the runtime")?;
+    let served = runtime.block_on(async {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        for warning in assemble::warnings(&resolved.config) {
+            tracing::warn!("{warning}");
+        }
         let listening = listening(&resolved.config);
         let state_directory = resolved.state_directory.clone();
-        let setup = assemble::setup(resolved, Arc::new(SystemClock))?;
+        let (policies, set) = Policies::open(assemble::policies(&resolved)?, Arc::clone(&clock)).await?;
+        let setup = assemble::setup(resolved, set, clock)?;
         let gateway = Gateway::assemble(setup)?;
         let state = Arc::new(State::open(&state_directory, &gateway)?);
-        let running = Running::start(gateway, state, &listening)?;
+        let policies = policies.keep(&gateway);
+        let running = Running::start_with(gateway, state, policies, &listening)?;
         let at = running.addresses();
         tracing::info!(
             party = %running.gateway().us(),
@@ -145,7 +169,10 @@ pub fn serve(config: &Path) -> Result<()> {
         running.stop().await?;
         tracing::info!("stopped");
         Ok(())
-    })
+    });
+    // A bundle may still be being tried. Nothing waits for that any more.
+    runtime.shutdown_background();
+    served
 }
 
 /// The listening part of a configuration.

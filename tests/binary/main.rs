@@ -9,10 +9,13 @@
 mod world;
 
 mod approvals;
+mod bundles;
 mod commands;
+mod compiled;
 mod confined;
 mod crash;
 mod demo;
 mod partners;
 mod policies;
+mod replay;
 mod site;

@@ -3,6 +3,7 @@
 #![allow(dead_code, unused_imports, reason = "two test binaries share this module, and each uses a part of it")]
 
 mod books;
+mod bundles;
 mod client;
 mod organisation;
 mod pass;
@@ -10,15 +11,18 @@ mod registry;
 mod upstream;
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sekisho::accept::Limits;
 use sekisho::forward::Timeouts;
 use sekisho::shell::certs::{Authority, Identity, Leaf};
+use sekisho::shell::policies::{Policies, PolicySetup};
 use sekisho::types::{ManualClock, PartyId, Timestamp};
 
 pub use books::{Book, Books, Told};
+pub use bundles::{BundleServer, Conduct, Ministry, SmallPolicy};
 pub use client::{ClientBody, Connection, Failure, Feeder, Peer, Provider, Reply, fed, get, whole};
 pub use organisation::{Organisation, Reserved};
 pub use pass::Pass;
@@ -64,6 +68,11 @@ impl World {
 
     /// The same with other limits of time.
     pub async fn tuned(tuning: Tuning) -> Self {
+        Self::governed(tuning, |_| None).await
+    }
+
+    /// The same where Kansai's policies come from sources; `policies` is told where it may keep what it remembers.
+    pub async fn governed(tuning: Tuning, policies: impl FnOnce(&Path) -> Option<PolicySetup>) -> Self {
         let clock = Arc::new(ManualClock::new(START));
         let directory = tempfile::tempdir().unwrap();
         let partners: HashMap<_, _> =
@@ -76,15 +85,23 @@ impl World {
         let upstream = Upstream::start().await;
         let mut setup = registry::kansai(&kansai, known, &upstream, &directory.path().join("kansai"), clock.clone());
         setup.timeouts = tuning.timeouts.clone();
-        let kansai =
-            Organisation::start(setup, &tuning, kansai, upstream, directory.path().join("kansai"), kansai_port);
+        let policies = match policies(&directory.path().join("kansai/state/policies")) {
+            Some(sources) => {
+                let (policies, set) = Policies::open(sources, clock.clone()).await.unwrap();
+                setup.policies = set;
+                Some(policies)
+            }
+            None => None,
+        };
+        let place = directory.path().join("kansai");
+        let kansai = Organisation::start(setup, &tuning, kansai, upstream, place, kansai_port, policies);
         let known =
             vec![registry::entry(&registry::KANSAI_AS_PARTNER, &kansai.identity, Some(kansai.partner_address()))];
         let upstream = Upstream::start().await;
         let mut setup = registry::wessex(&wessex, known, &upstream, &directory.path().join("wessex"), clock.clone());
         setup.timeouts = tuning.timeouts.clone();
         let wessex =
-            Organisation::start(setup, &tuning, wessex, upstream, directory.path().join("wessex"), wessex_port);
+            Organisation::start(setup, &tuning, wessex, upstream, directory.path().join("wessex"), wessex_port, None);
         Self { clock, kansai, wessex, partners, _directory: directory }
     }
 

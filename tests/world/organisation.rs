@@ -7,6 +7,7 @@ use std::sync::Arc;
 use http::{Method, Request};
 use sekisho::gateway::{Gateway, Setup};
 use sekisho::shell::certs::Identity;
+use sekisho::shell::policies::Policies;
 use sekisho::shell::{Addresses, Listening, Running, State};
 use sekisho::types::PartyId;
 
@@ -50,6 +51,7 @@ impl Organisation {
         upstream: Upstream,
         directory: PathBuf,
         port: Reserved,
+        policies: Option<Policies>,
     ) -> Self {
         let log_directory = setup.log.directory().to_owned();
         let gateway = Gateway::assemble(setup).unwrap();
@@ -62,7 +64,12 @@ impl Organisation {
             limits: tuning.limits.clone(),
             drain: tuning.drain,
         };
-        let running = Running::start(Arc::clone(&gateway), state, &listening).unwrap();
+        let running = match policies {
+            Some(policies) => {
+                Running::start_with(Arc::clone(&gateway), state, policies.keep(&gateway), &listening).unwrap()
+            }
+            None => Running::start(Arc::clone(&gateway), state, &listening).unwrap(),
+        };
         let addresses = running.addresses();
         Self { identity, upstream, gateway, addresses, running: Some(running), log_directory }
     }

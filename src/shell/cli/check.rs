@@ -1,6 +1,7 @@
 //! `sekisho check`: everything `serve` would look at, without starting anything.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
 use clap::Args;
@@ -8,8 +9,8 @@ use serde_json::json;
 
 use super::Verdict;
 use crate::authenticate::Certificate;
-use crate::shell::{assemble, config};
-use crate::types::{Clock as _, SystemClock};
+use crate::shell::{assemble, config, policies};
+use crate::types::{Clock, SystemClock};
 
 #[derive(Debug, Args)]
 pub(super) struct Options {
@@ -22,12 +23,16 @@ pub(super) struct Options {
 }
 
 pub(super) fn check(options: &Options) -> Result<Verdict> {
-    let problems: Vec<String> = match config::load(&options.config, std::env::vars_os()) {
-        Err(problems) => problems.iter().map(ToString::to_string).collect(),
-        Ok(resolved) => beyond_the_text(&resolved),
+    let (problems, warnings) = match config::load(&options.config, std::env::vars_os()) {
+        Err(problems) => (problems.iter().map(ToString::to_string).collect(), Vec::new()),
+        Ok(resolved) => (beyond_the_text(&resolved), assemble::warnings(&resolved.config)),
     };
+    for warning in &warnings {
+        eprintln!("warning: {warning}");
+    }
     if options.json {
-        println!("{}", json!({ "config": options.config, "ok": problems.is_empty(), "problems": problems }));
+        let ok = problems.is_empty();
+        println!("{}", json!({ "config": options.config, "ok": ok, "problems": problems, "warnings": warnings }));
     } else {
         for problem in &problems {
             println!("{problem}");
@@ -39,11 +44,14 @@ pub(super) fn check(options: &Options) -> Result<Verdict> {
     Ok(if problems.is_empty() { Verdict::Yes } else { Verdict::No })
 }
 
-/// What only shows when the parts are tried: the policy compiles, certificates are in their time.
+/// What only shows when the parts are tried: the policies that are on this machine pass all but their trial, certificates
+/// are in their time. No bundle server is asked.
 fn beyond_the_text(resolved: &config::Resolved) -> Vec<String> {
     let mut problems = Vec::new();
-    if let Err(error) = assemble::policy(resolved) {
-        problems.push(format!("policy: {error:#}"));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    match assemble::policies(resolved) {
+        Ok(setup) => problems.extend(policies::problems(setup, &clock)),
+        Err(error) => problems.push(format!("policy: {error:#}")),
     }
     let now = SystemClock.now();
     match assemble::certificates(&resolved.tls_certificate).map(|chain| Certificate::read(&chain[0])) {

@@ -10,8 +10,9 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, SubjectPublicKeyInfoDer};
 use serde_json::Value;
+use x509_parser::prelude::FromDer as _;
 
 use super::problem::{Complaint, Problem};
 
@@ -42,6 +43,10 @@ pub(super) enum Content {
     Jwks,
     /// 32 bytes as 64 hexadecimal digits.
     Hex,
+    /// A public key as PEM (SubjectPublicKeyInfo).
+    PublicKey,
+    /// A file that is read later, again and again, and that may not be there yet.
+    Archive,
     /// A directory that exists.
     Directory,
     /// A directory, or nothing yet.
@@ -51,6 +56,11 @@ pub(super) enum Content {
 impl Content {
     pub(super) const fn is_directory(self) -> bool {
         matches!(self, Self::Directory | Self::NewDirectory)
+    }
+
+    /// Whether it is only looked for, and not read with the configuration.
+    pub(super) const fn is_located(self) -> bool {
+        self.is_directory() || matches!(self, Self::Archive)
     }
 
     pub(super) const fn is_secret(self) -> bool {
@@ -71,6 +81,10 @@ impl FileRef {
     /// Where it is; a directory is looked at, a file is not.
     pub(super) fn locate(&self, directory: &Path) -> Result<PathBuf, Problem> {
         let path = directory.join(&self.path);
+        if self.content == Content::Archive && path.is_dir() {
+            let fix = "name a file, or write directory instead of file if the policy is your own";
+            return Err(self.problem(Complaint::new("is a directory", fix)));
+        }
         let is_wrong = match std::fs::metadata(&path) {
             Ok(metadata) => (!metadata.is_dir()).then(|| "is not a directory".to_owned()),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -131,7 +145,8 @@ fn check(bytes: &[u8], content: Content) -> Result<(), Complaint> {
         Content::Ed25519 => ed25519(bytes),
         Content::Jwks => jwks(bytes),
         Content::Hex => hex_key(bytes).map(|_| ()),
-        Content::Directory | Content::NewDirectory => Ok(()),
+        Content::PublicKey => public_key(bytes),
+        Content::Archive | Content::Directory | Content::NewDirectory => Ok(()),
     }
 }
 
@@ -169,6 +184,23 @@ fn certificates(bytes: &[u8], authorities: bool) -> Result<(), Complaint> {
         }
     }
     Ok(())
+}
+
+/// One PEM public key, and no private one beside it.
+fn public_key(bytes: &[u8]) -> Result<(), Complaint> {
+    let fix = "give the public key alone, as `openssl pkey -in KEY -pubout` writes it";
+    if contains_private_key(bytes) {
+        return Err(Complaint::new(
+            "holds a private key",
+            "treat it as disclosed: make another, and name its public half",
+        ));
+    }
+    let key = SubjectPublicKeyInfoDer::from_pem_slice(bytes)
+        .map_err(|_| Complaint::new("holds no PEM public key (BEGIN PUBLIC KEY)", fix))?;
+    match x509_parser::x509::SubjectPublicKeyInfo::from_der(&key) {
+        Ok(([], _)) => Ok(()),
+        _ => Err(Complaint::new("holds a public key that cannot be parsed", fix)),
+    }
 }
 
 fn contains_private_key(bytes: &[u8]) -> bool {

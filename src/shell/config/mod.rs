@@ -4,11 +4,13 @@
 //! that each is what it should be; nothing is read again later. [`load`] does both for a path, and is what `check` and
 //! `serve` share. `reference.toml` beside this file shows every key.
 
+mod bundle_url;
 mod environment;
 mod file;
 mod model;
 mod name;
 mod nearest;
+mod policy;
 mod problem;
 mod reader;
 mod registry;
@@ -24,15 +26,17 @@ use std::path::Path;
 
 use toml::de::DeTable;
 
+pub use bundle_url::BundleUrl;
 pub use environment::{LISTEN_ADMIN, LISTEN_LOCAL, LISTEN_PARTNER, RECORD_DIRECTORY};
 pub use file::FileRef;
 pub use model::{
-    Accept, Admin, Agreement, Config, Dataset, Limits, Listen, Partner, Party, Passes, Policy, Pseudonyms, Record,
+    Accept, Admin, Agreement, Config, Dataset, Inputs, Limits, Listen, Partner, Party, Passes, Pseudonyms, Record,
     State, Tls,
 };
 pub use name::{Endpoint, SanName, Upstream};
+pub use policy::{Policy, PolicyKey, PolicyOwner, PolicyPlace, PolicySource, is_source_id};
 pub use problem::Problem;
-pub use resolve::{PartnerFiles, Resolved, Secret, resolve};
+pub use resolve::{PartnerFiles, Resolved, Secret, SourceFiles, resolve};
 
 use environment::Overrides;
 use reader::{Reader, Section};
@@ -121,9 +125,10 @@ fn tables<'a>(reader: &'a Reader, document: &'a DeTable<'a>, overrides: &Overrid
     let admin = tables::admin(&mut root, listen.as_ref().is_some_and(|listen| listen.admin.is_some()));
     let passes = tables::passes(&mut root);
     let record = tables::record(&mut root, overrides, us.as_ref());
-    let policy = tables::policy(&mut root);
+    let policy = policy::policy(&mut root, listen.as_ref());
     let pseudonyms = tables::pseudonyms(&mut root);
     let state = tables::state(&mut root);
+    let inputs = tables::inputs(&mut root);
     let limits = tables::limits(&mut root);
     let (seen, partners) = registry::partners(&mut root, us.as_ref());
     let (ids, datasets) = registry::datasets(&mut root, &seen);
@@ -139,6 +144,7 @@ fn tables<'a>(reader: &'a Reader, document: &'a DeTable<'a>, overrides: &Overrid
         policy,
         pseudonyms: pseudonyms?,
         state,
+        inputs,
         limits,
         datasets,
         partners,

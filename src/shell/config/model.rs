@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::file::FileRef;
 use super::name::{Endpoint, SanName, Upstream};
+use super::policy::Policy;
 use crate::types::{DatasetId, PartyId, Purpose, Tag};
 
 /// A whole configuration file, checked for everything that can be known from its text.
@@ -24,12 +25,14 @@ pub struct Config {
     pub passes: Passes,
     /// `[record]`: where the log is kept and what signs it. Required.
     pub record: Record,
-    /// `[policy]`: which policy decides. Optional.
+    /// `[policy]`: which policies decide. Optional.
     pub policy: Policy,
     /// `[pseudonyms]`: the key behind pseudonyms. Optional; a policy that demands one denies without it.
     pub pseudonyms: Option<Pseudonyms>,
     /// `[state]`: where suspensions and approvals are kept. Optional.
     pub state: State,
+    /// `[inputs]`: where what was decided on is kept, to be decided again. Optional.
+    pub inputs: Inputs,
     /// `[limits]`: bounds on what peers can make us spend. Optional.
     pub limits: Limits,
     /// `[[dataset]]`: what we share, in the order of the file.
@@ -132,20 +135,6 @@ pub struct Record {
     pub origin: String,
 }
 
-/// `[policy]`: what decides.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Policy {
-    /// `directory`: a policy bundle directory. Default: the built-in reference policy.
-    pub directory: Option<FileRef>,
-    /// `budget`: the most time one decision may take, 1ms to 10s. Default: [`Policy::BUDGET`].
-    pub budget: Duration,
-}
-
-impl Policy {
-    /// Far above what rules of ordinary size take; whoever needs more is probably caught in a loop.
-    pub const BUDGET: Duration = Duration::from_millis(50);
-}
-
 /// `[pseudonyms]`: the master key from which each recipient's key is derived.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pseudonyms {
@@ -165,6 +154,34 @@ pub struct State {
 impl State {
     /// Beside the configuration file, where an operator looks first.
     pub const DIRECTORY: &'static str = "state";
+}
+
+/// `[inputs]`: the inputs that policies decided on, by digest, for `sekisho policy replay`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inputs {
+    /// `enabled`: whether any are kept. Default: true.
+    pub enabled: bool,
+    /// `directory`: where they are kept, made when absent. Default: [`Inputs::DIRECTORY`].
+    pub directory: FileRef,
+    /// `retention`: days that an input is kept beyond its own, 1d to 3660d. Default: [`Inputs::RETENTION_DAYS`].
+    pub retention_days: u32,
+    /// `bytes`: the most that all of them may take, 1 MiB to 8 GiB. Default: [`Inputs::BYTES`].
+    pub bytes: u64,
+}
+
+impl Inputs {
+    /// Beside the configuration file, where an operator looks first.
+    pub const DIRECTORY: &'static str = "inputs";
+    /// A year and a month: a yearly review of the policy can replay all that it governed.
+    pub const RETENTION_DAYS: u32 = 400;
+    /// Ten years and their leap days: who keeps longer should say so to a data protection officer first.
+    pub const MOST_RETENTION_DAYS: u32 = 3660;
+    /// At 1 to 2 KiB each, half a million inputs or more: over a thousand new ones on each day of the retention.
+    pub const BYTES: u64 = 1024 * 1024 * 1024;
+    /// Less would not hold a busy minute.
+    pub const LEAST_BYTES: u64 = 1024 * 1024;
+    /// As much as a replay can index.
+    pub const MOST_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 }
 
 /// `[limits]`: bounds on what a peer can make us spend.

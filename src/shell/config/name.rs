@@ -176,7 +176,7 @@ impl fmt::Display for Upstream {
 }
 
 /// Whether plain HTTP to this host stays on a network of ours, as far as a name or address can tell.
-fn is_private(host: &str) -> bool {
+pub(super) fn is_private(host: &str) -> bool {
     match host.parse::<IpAddr>() {
         Ok(IpAddr::V4(ip)) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
         Ok(IpAddr::V6(ip)) => ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local(),

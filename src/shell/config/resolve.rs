@@ -9,9 +9,10 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
-use super::Config;
 use super::file::{FileRef, ed25519_pair, hex_key};
 use super::problem::{Complaint, Problem, sort};
+use super::{Config, PolicyKey, PolicyPlace, PolicySource};
+use crate::decide::{BundleKey, BundleKeys, DecideError};
 
 /// Bytes that must not be shown. They are cloned by reference and printed as `Secret`.
 #[derive(Clone)]
@@ -53,8 +54,12 @@ pub struct Resolved {
     pub record_directory: PathBuf,
     /// `policy.directory`; it exists.
     pub policy_directory: Option<PathBuf>,
+    /// One for each of `config.policy.sources`, in the same order.
+    pub policy_sources: Vec<SourceFiles>,
     /// `state.directory`, made when it is first written.
     pub state_directory: PathBuf,
+    /// `inputs.directory`, made when it is first written.
+    pub inputs_directory: PathBuf,
 }
 
 /// What a partner is recognised by.
@@ -64,6 +69,17 @@ pub struct PartnerFiles {
     pub anchors: Vec<u8>,
     /// `jwks`: a JSON Web Key Set (RFC 7517) with at least one Ed25519 or P-256 key.
     pub jwks: Vec<u8>,
+}
+
+/// What a policy source is fetched and recognised by.
+#[derive(Debug, Clone)]
+pub struct SourceFiles {
+    /// `file` (which may not be there yet) or `directory` (which exists).
+    pub path: Option<PathBuf>,
+    /// `anchors`: PEM certificates.
+    pub anchors: Option<Vec<u8>>,
+    /// The source's `keys`; `None` when it has none.
+    pub keys: Option<BundleKeys>,
 }
 
 /// Reads every file that the configuration names, relative to `directory`, and checks that each is what it should be.
@@ -85,7 +101,9 @@ pub fn resolve(config: Config, directory: &Path) -> Result<Resolved, Vec<Problem
     }
     let record_directory = found.directory(&config.record.directory);
     let policy_directory = config.policy.directory.as_ref().map(|policy| found.directory(policy));
+    let policy_sources = config.policy.sources.iter().map(|source| found.source(source)).collect();
     let state_directory = found.directory(&config.state.directory);
+    let inputs_directory = found.directory(&config.inputs.directory);
     if found.problems.is_empty() {
         found.check_pair(&config, &tls_certificate, &tls_key);
         found.check_distinct(&config, &pass_key, &record_key);
@@ -105,7 +123,9 @@ pub fn resolve(config: Config, directory: &Path) -> Result<Resolved, Vec<Problem
         partners,
         record_directory,
         policy_directory,
+        policy_sources,
         state_directory,
+        inputs_directory,
     })
 }
 
@@ -113,7 +133,7 @@ pub fn resolve(config: Config, directory: &Path) -> Result<Resolved, Vec<Problem
 pub(super) fn problems(files: &[FileRef], directory: &Path) -> Vec<Problem> {
     let mut found = Found { directory, problems: Vec::new() };
     for file in files {
-        if file.content.is_directory() {
+        if file.content.is_located() {
             found.directory(file);
         } else {
             found.bytes(file);
@@ -150,6 +170,32 @@ impl Found<'_> {
         directory.locate(self.directory).unwrap_or_else(|problem| {
             self.problems.push(problem);
             PathBuf::new()
+        })
+    }
+
+    fn source(&mut self, source: &PolicySource) -> SourceFiles {
+        let (path, anchors) = match &source.place {
+            PolicyPlace::File(path) | PolicyPlace::Directory(path) => (Some(self.directory(path)), None),
+            PolicyPlace::Url { anchors, .. } => (None, anchors.as_ref().map(|anchors| self.bytes(anchors))),
+        };
+        let keys = source.keys.iter().filter_map(|key| self.bundle_key(key)).collect();
+        // With none, unsigned archives are taken: what a broken key leaves is never used, for its problem is told.
+        SourceFiles { path, anchors, keys: BundleKeys::new(keys).ok() }
+    }
+
+    fn bundle_key(&mut self, key: &PolicyKey) -> Option<BundleKey> {
+        let bytes = key.file.read(self.directory).map_err(|problem| self.problems.push(problem)).ok()?;
+        let read = BundleKey::new(Some(key.id.clone()), &String::from_utf8_lossy(&bytes), Some(&key.algorithm));
+        let wrong = |error: DecideError| {
+            key.file.problem(Complaint::new(
+                format!("cannot be used: {error}"),
+                "name a key and the algorithm that it is for",
+            ))
+        };
+        let read = read.map_err(|error| self.problems.push(wrong(error))).ok()?;
+        Some(match &key.scope {
+            Some(scope) => read.with_scope(scope.clone()),
+            None => read,
         })
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::confined::{Confined, ConfinedLimits};
-use crate::decide::{Bundle, DecideError, EngineOptions, FEWEST_INPUTS, Policy, Trial, TrialReport};
+use crate::decide::{Bundle, DecideError, EngineOptions, FEWEST_INPUTS, OBLIGATIONS, Policy, Trial, TrialReport};
 use crate::types::{Digest, Hasher};
 
 /// The longest that a trial may take: the reference policy takes seconds, on a slow and busy machine a minute.
@@ -21,31 +21,6 @@ const KEPT: usize = 64;
 const PACKAGES: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"));
 /// The packages that evaluate policies.
 const ENGINES: [&str; 3] = ["opa-wasm", "wasmtime", "regorus"];
-
-/// The obligations that a policy may demand: `enforce` carries each out, conveys it, or knowingly refuses the exchange.
-const OBLIGATIONS: [&str; 21] = [
-    "aggregate",
-    "apply_appi_supplementary_rules",
-    "attribute",
-    "confirm_specific_category",
-    "degrade_resolution",
-    "delete_after_days",
-    "document_fallback_scc",
-    "exporter_held_keys",
-    "generalise",
-    "k_anonymity",
-    "keep_only",
-    "log_training_content",
-    "no_onward_transfer",
-    "notify",
-    "notify_gov_access_request",
-    "periodic_check_recipient",
-    "pseudonymise_hmac",
-    "record_licence",
-    "redact",
-    "require_purpose",
-    "watermark",
-];
 
 /// How a bundle is tried.
 pub struct TrialOptions<'a> {

@@ -13,4 +13,5 @@ mod crash;
 mod demo;
 mod partners;
 mod policies;
+mod policy_check;
 mod site;

@@ -18,5 +18,6 @@ mod demo;
 mod odrl;
 mod partners;
 mod policies;
+mod policy_check;
 mod replay;
 mod site;

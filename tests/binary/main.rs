@@ -16,3 +16,4 @@ mod demo;
 mod partners;
 mod policies;
 mod site;
+mod sources;

@@ -8,7 +8,7 @@ heading = @printf '\n== %s\n' "$(1)"
 help:
 	@echo 'make test    install what the tests need, then run every check and test'
 	@echo 'make demo    three organisations exchange real data on loopback'
-	@echo 'make bench   what an exchange costs, beside nginx when it is installed'
+	@echo 'make bench   what a decision costs beside OPA, and an exchange beside nginx where it is installed'
 	@echo 'make fmt     format the Rust sources'
 
 prepare:
@@ -34,6 +34,7 @@ demo:
 	$(CARGO) run --release --locked -- demo
 
 bench:
+	$(CARGO) bench --locked --bench decision
 	$(CARGO) bench --locked --bench exchange
 
 fmt:

@@ -26,11 +26,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::authenticate::{AuthenticateError, Partner, Partners, PassMinter, PassVerifier, Statements, Tls};
 use crate::decide::{
-    Agreement, Agreements, Approvals, Dataset, DecideError, Direction, InForce, Permit, Question, Ruling, rule,
+    Agreement, Agreements, Approvals, Dataset, DecideError, Direction, InForce, InputPaths, Permit, PolicySet,
+    Question, Ruling, rule,
 };
 use crate::enforce::{BodyError as PayloadError, Cleared, Context, EnforceError, Filter, FilteredBody, PseudonymKeys};
 use crate::forward::{BodyError, Client, Patient, reply_headers, request_headers};
-use crate::record::{Ended, Log, RecordError};
+use crate::record::{Declaration, Ended, InputStore, Log, RecordError};
 use crate::refusal::Refusal;
 use crate::types::{Clock, DatasetId, ExchangeId, Facts, PartyId};
 
@@ -72,6 +73,7 @@ pub struct Gateway {
     routes: HashMap<DatasetId, Arc<Route>>,
     gateways: HashMap<PartyId, Client>,
     log: Log,
+    inputs: Option<InputStore>,
     pseudonyms: Option<Arc<PseudonymKeys>>,
     places: Places,
     /// Room for payloads that have to be held whole.
@@ -150,6 +152,11 @@ impl Gateway {
     /// The log.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// The store of what was decided on, if one is kept.
+    pub fn inputs(&self) -> Option<&InputStore> {
+        self.inputs.as_ref()
     }
 
     /// Returns once every exchange has ended and its outcome is queued for the log. Meant for the way down, when no more
@@ -239,9 +246,15 @@ impl Gateway {
                 // As many at once as there are cores: more would only take from each other's budget, and a request that
                 // is given up while it waits leaves nothing behind.
                 let turn = Arc::clone(&self.evaluations).acquire_owned().await;
+                let (inputs, at) = (self.inputs.clone(), story.at);
                 tokio::task::spawn_blocking(move || {
                     let _turn = turn;
-                    policies.decide(&String::from_utf8_lossy(&input), digest)
+                    let decision = policies.decide(&String::from_utf8_lossy(&input), digest);
+                    // Only what was not asked before is kept: the hot path writes no input.
+                    if let Some(inputs) = inputs {
+                        inputs.keep(at, digest, input, policies.identity().digest, || declaration(&policies));
+                    }
+                    decision
                 })
                 .await
                 .unwrap_or_else(|error| Err(DecideError::Failed(format!("the evaluation was lost: {error}"))))
@@ -369,6 +382,19 @@ impl Gateway {
         let status = story.path.is_some().then(|| refusal.status().as_u16());
         closing.close(Ended::Refused, status, Some(refusal.code()), None);
         refusal.answer(Some(story.exchange)).map(|body| body.map_err(|never| match never {}).boxed_unsync())
+    }
+}
+
+/// What policies read of a question, for whoever decides it again later.
+fn declaration(policies: &PolicySet) -> Declaration {
+    let identity = policies.identity();
+    Declaration {
+        policy: identity.digest,
+        id: identity.id.clone(),
+        revision: identity.revision.clone(),
+        // A question holds everything, whatever its policies read, and the date alone.
+        inputs: InputPaths::everything().iter().map(str::to_owned).collect(),
+        time: "date".to_owned(),
     }
 }
 

@@ -78,10 +78,29 @@ stated(section, field) if object.get(section, field, false) == true
 # description: An adverse statement is dismissed only when it is absent or exactly false.
 suspected(section, field) if object.get(section, field, false) != false
 
-day_of(value) := substring(value, 0, 10) if {
+# The day of a date or a time, YYYY-MM-DD; empty when it cannot be read.
+day_of(value) := day if {
 	is_string(value)
-	regex.match(`^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])($|T)`, value)
+	day := substring(value, 0, 10)
+	substring(value, 10, 1) in {"", "T"}
+	parts := split(day, "-")
+	count(parts) == 3
+	is_year(parts[0])
+	parts[1] in months
+	parts[2] in days
 } else := ""
+
+is_year(year) if {
+	count(year) == 4
+	trim(year, "0123456789") == ""
+}
+
+months := {"01", "02", "03", "04", "05", "06", "07", "08", "09", "10", "11", "12"}
+
+days := months | {
+	"13", "14", "15", "16", "17", "18", "19", "20", "21", "22",
+	"23", "24", "25", "26", "27", "28", "29", "30", "31",
+}
 
 # Countries.
 

@@ -117,12 +117,12 @@ korea_period := period if {
 	not_over(period.to)
 }
 
-one_of_three_items if product in facts.lists.korea_licence_timeline.items
+one_of_three_items if product_name in facts.lists.korea_licence_timeline.items
 
 one_of_three_items if not is_string(object.get(dataset, "product", ""))
 
 # The product in small letters; those of ASCII only, since programs disagree on others.
-product := concat("", [object.get(small_letters, letter, letter) | some letter in split(text(dataset, "product"), "")])
+product_name := concat("", [object.get(small_letters, letter, letter) | some letter in split(text(dataset, "product"), "")])
 
 small_letters := {
 	"A": "a", "B": "b", "C": "c", "D": "d", "E": "e", "F": "f", "G": "g", "H": "h", "I": "i", "J": "j", "K": "k", "L": "l", "M": "m",

@@ -47,7 +47,13 @@ names_its_value(tag) if {
 	parts := split(tag, "=")
 	count(parts) == 2
 	object.get(facts.vocabulary.valued_tags, parts[0], "") != ""
-	regex.match(`^[0-9A-Za-z().-]{1,64}$`, parts[1])
+	is_value_name(parts[1])
+}
+
+is_value_name(name) if {
+	count(name) > 0
+	count(name) <= 64
+	trim(name, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz().-") == ""
 }
 
 # METADATA

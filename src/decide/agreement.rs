@@ -1,9 +1,11 @@
 //! Agreements that we hold: what a pass may point to, and what papers then count.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::Terms;
 use crate::types::{DatasetId, Facts, PartyId, Purpose};
 
 /// One agreement with a partner about datasets of ours.
@@ -25,6 +27,8 @@ pub struct Agreement {
     pub recipient: Map<String, Value>,
     /// The papers that come with it: legal mechanism, export licence and so on.
     pub legal: Facts,
+    /// What was agreed in ODRL, which every exchange under the agreement is weighed against.
+    pub terms: Option<Arc<Terms>>,
 }
 
 impl Agreement {

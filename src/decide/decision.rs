@@ -149,6 +149,27 @@ impl Decision {
         combined
     }
 
+    /// The same decision with what an agreement adds: a reason of it denies, whatever the policies say.
+    pub(super) fn under(self: &Arc<Self>, reasons: Vec<Reason>, obligations: Vec<Obligation>) -> Arc<Self> {
+        if reasons.is_empty() && obligations.is_empty() {
+            return Arc::clone(self);
+        }
+        let mut decision = Self::clone(self);
+        for reason in reasons {
+            decision.decision = decision.decision.max(match reason.effect {
+                Effect::Deny => Verdict::Deny,
+                Effect::Review => Verdict::Review,
+            });
+            decision.reasons.push(reason);
+        }
+        for obligation in obligations {
+            if !decision.obligations.contains(&obligation) {
+                decision.obligations.push(obligation);
+            }
+        }
+        Arc::new(decision)
+    }
+
     /// Permit, review or deny.
     pub fn verdict(&self) -> Verdict {
         self.decision

@@ -12,6 +12,7 @@ mod check;
 mod decision;
 mod engine;
 mod inputs;
+mod odrl;
 mod policy;
 mod policy_set;
 mod question;
@@ -35,6 +36,7 @@ pub use check::{
 };
 pub use decision::{Decision, Effect, PolicyIdentity, Reason, Verdict};
 pub use inputs::{Granularity, InputPaths, SECTIONS};
+pub use odrl::{Offer, Registry, TermFinding, Terms, TermsSummary, offer, read as read_agreement};
 pub use policy::{BUDGET, EngineOptions, Policy};
 pub use policy_set::{InForce, PolicySet};
 pub use question::{Dataset, Direction, Question};
@@ -45,7 +47,7 @@ pub use trial::{Answer, Disagreement, FEWEST_INPUTS, Findings, SecondEngine, Tri
 
 use crate::types::Blame;
 
-/// Why a policy cannot be loaded or did not answer.
+/// Why a policy or an agreement cannot be loaded, or a policy did not answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecideError {
     /// The bundle is refused.
@@ -59,6 +61,9 @@ pub enum DecideError {
     /// An approval does not hold.
     #[error("{0}")]
     Approval(String),
+    /// An agreement in ODRL is refused: what of it cannot be enforced or read, in the order of lines.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))]
+    Agreement(Vec<TermFinding>),
     /// The policy gives no decision for this input.
     #[error("the policy gives no decision for this input")]
     Undefined,
@@ -87,6 +92,7 @@ impl DecideError {
         match self {
             Self::Bundle { code, .. } => code,
             Self::Approval(_) => "approval_invalid",
+            Self::Agreement(_) => "agreement_unusable",
             Self::Undefined => "policy_undefined",
             Self::Failed(_) => "policy_failed",
             Self::Overrun => "policy_overrun",

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::odrl::Use;
 use super::{Approval, Approvals, DecideError, Decision, Question, Verdict};
 use crate::types::{Digest, Timestamp};
 
@@ -11,12 +12,22 @@ pub struct Permit {
     decision: Arc<Decision>,
     input: Digest,
     approvals: Vec<Arc<Approval>>,
+    /// Boxed, since few agreements count.
+    taken: Option<Box<Use>>,
 }
 
 impl Permit {
-    /// Makes the permission; the caller has seen a `permit`, or a `review` with the approvals that lift it.
-    fn new(decision: Arc<Decision>, input: Digest, approvals: Vec<Arc<Approval>>) -> Self {
-        Self { decision, input, approvals }
+    /// Makes the permission; the caller has seen a `permit`, or a `review` with the approvals that lift it, and taken the
+    /// use of an agreement that counts.
+    fn new(decision: Arc<Decision>, input: Digest, approvals: Vec<Arc<Approval>>, taken: Option<Use>) -> Self {
+        Self { decision, input, approvals, taken: taken.map(Box::new) }
+    }
+
+    /// The permission is in the log's queue. Until it is, dropping it gives back the use of an agreement that counts.
+    pub fn recorded(&self) {
+        if let Some(taken) = &self.taken {
+            taken.recorded();
+        }
     }
 
     /// The decision behind it.
@@ -57,7 +68,8 @@ pub enum Ruling {
     Refused(Denial),
 }
 
-/// Turns a decision, or its absence, into permission or refusal. The one place where a [`Permit`] is made.
+/// Turns a decision, or its absence, into permission or refusal, under the terms of the agreement where there is one. The
+/// one place where a [`Permit`] is made.
 pub fn rule(
     question: &Question<'_>,
     input: Digest,
@@ -71,11 +83,20 @@ pub fn rule(
             return Ruling::Refused(Denial { code: error.code(), decision: None, input, error: Some(error) });
         }
     };
+    let lifting = match decision.verdict() {
+        Verdict::Review => approvals.lifting(question, &decision, now),
+        Verdict::Permit | Verdict::Deny => None,
+    };
+    // Outside of what is remembered: an agreement's terms look at the time to the second, and may count.
+    let passes = decision.verdict() == Verdict::Permit || lifting.is_some();
+    let terms = question.agreement.and_then(|agreement| agreement.terms.as_ref());
+    let weighed = terms.map(|terms| terms.weigh(question, now, passes)).unwrap_or_default();
+    let decision = decision.under(weighed.reasons, weighed.obligations);
     let code = match decision.verdict() {
-        Verdict::Permit => return Ruling::Permitted(Permit::new(decision, input, Vec::new())),
+        Verdict::Permit => return Ruling::Permitted(Permit::new(decision, input, Vec::new(), weighed.taken)),
         Verdict::Deny => "policy_denied",
-        Verdict::Review => match approvals.lifting(question, &decision, now) {
-            Some(lifting) => return Ruling::Permitted(Permit::new(decision, input, lifting)),
+        Verdict::Review => match lifting {
+            Some(approvals) => return Ruling::Permitted(Permit::new(decision, input, approvals, weighed.taken)),
             None => "review_required",
         },
     };

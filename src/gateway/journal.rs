@@ -71,6 +71,9 @@ impl Story {
         let pending = gateway.log.queue(sealed).await?;
         // From here on the exchange has to be closed, even if it is dropped before the entry is durable.
         closing.decided.store(true, Ordering::Release);
+        if let Reached::Permitted(permit) = reached {
+            permit.recorded();
+        }
         pending.durable().await.map(|_| ())
     }
 

@@ -19,7 +19,7 @@ use crate::authenticate::{
 use crate::decide::{Agreement, Approvals, Dataset, InForce, PolicySet};
 use crate::enforce::PseudonymKeys;
 use crate::forward::{Client, Destination, ForwardError, Timeouts};
-use crate::record::Log;
+use crate::record::{InputStore, Log};
 use crate::types::{Clock, ExchangeId, Facts, PartyId, Timestamp};
 
 /// A dataset and how to reach it.
@@ -65,6 +65,8 @@ pub struct Setup {
     pub policies: PolicySet,
     /// The log.
     pub log: Log,
+    /// Where inputs are kept that were decided on; nowhere when absent.
+    pub inputs: Option<InputStore>,
     /// Keys for pseudonyms.
     pub pseudonyms: Option<PseudonymKeys>,
     /// Exchanges in progress at once; with one partner, half of them.
@@ -134,6 +136,7 @@ impl Gateway {
             routes,
             gateways,
             log: setup.log,
+            inputs: setup.inputs,
             pseudonyms: setup.pseudonyms.map(Arc::new),
             places,
             whole_payloads: Arc::new(Semaphore::new(WHOLE_PAYLOADS)),

@@ -213,7 +213,9 @@ impl Gateway {
             self.passes.use_once(&requester)?;
         }
         let agreement = requester.agreement().and_then(|id| self.agreements.get(id)).filter(|agreement| {
-            agreement.covers(partner.id(), route.dataset.id(), requester.purpose(), &story.at.date())
+            // Terms in ODRL say what a partner may do with data of ours, and nothing of data that it sends.
+            let speaks = !push || agreement.terms.is_none();
+            speaks && agreement.covers(partner.id(), route.dataset.id(), requester.purpose(), &story.at.date())
         });
         // What leaves us does so under our own papers. What comes in stands under the sender's, which we need not hold.
         if agreement.is_none() && requester.agreement().is_some() && !push {

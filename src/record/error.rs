@@ -30,8 +30,8 @@ pub enum RecordError {
     /// More entries that nobody waits for are queued than the log keeps in memory.
     #[error("the log's queue is full")]
     Busy,
-    /// Another process has this log open.
-    #[error("another process has the log in {} open", .0.display())]
+    /// Another process has this log, or this store of inputs, open.
+    #[error("another process writes in {}", .0.display())]
     Locked(PathBuf),
     /// The directory holds the log of another origin or key.
     #[error("this is another log: {0}")]

@@ -47,11 +47,14 @@
 //! - A write or sync that fails ends the writer. Nothing is tried again: after a failed sync the kernel may have
 //!   dropped the pages and would report success for bytes that are nowhere.
 //! - A checkpoint is signed only over entries that are durable.
+//!
+//! Beside the log, [`InputStore`] keeps what the digests of inputs stand for, so that decisions can be made again.
 
 mod ahead;
 mod entry;
 mod error;
 mod frame;
+mod inputs;
 mod jws;
 mod ledger;
 mod log;
@@ -75,7 +78,8 @@ pub use entry::{
     RequestLine, Verdict,
 };
 pub use error::RecordError;
+pub use inputs::{Declaration, InputConfig, InputHealth, InputStore, Lookup, StoredInputs};
 pub use log::{EntryIndex, Health, Log, LogConfig, Pending};
 pub use read::{Entries, ReadEntry};
-pub use show::show_line;
+pub use show::{escape_controls, show_line};
 pub use signer::{Sealed, Signer};

@@ -30,6 +30,8 @@ pub struct Entries {
     frames: Option<Frames<File>>,
     path: PathBuf,
     next: u64,
+    /// Bytes of the file when it was opened.
+    size: u64,
 }
 
 impl Entries {
@@ -40,8 +42,14 @@ impl Entries {
     pub fn open(directory: &Path) -> Result<Self, RecordError> {
         let path = directory.join(WAL);
         let file = File::open(&path).map_err(RecordError::io(&path))?;
+        let size = file.metadata().map_err(RecordError::io(&path))?.len();
         let frames = Frames::open(file).map_err(|fault| describe(fault, &path, 0))?;
-        Ok(Self { frames: Some(frames), path, next: 0 })
+        Ok(Self { frames: Some(frames), path, next: 0, size })
+    }
+
+    /// How many bytes of the log were read, and how many there were when it was opened.
+    pub fn progress(&self) -> (u64, u64) {
+        (self.frames.as_ref().map_or(self.size, |frames| frames.offset()), self.size)
     }
 
     fn read(&mut self) -> Result<Option<ReadEntry>, RecordError> {

@@ -45,7 +45,7 @@ pub fn show_line(entry: &ReadEntry) -> String {
 }
 
 /// Replaces control characters by their Rust escapes, so that no text from outside can steer a terminal.
-pub(super) fn escape_controls(text: &str) -> String {
+pub fn escape_controls(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_control() { shown.extend(c.escape_default()) } else { shown.push(c) }

@@ -18,7 +18,7 @@ use super::state::{NotApproved, State};
 use crate::accept::{AcceptError, Accepted, Connection, Drain, Handler};
 use crate::authenticate::{Certificate, Person, Role};
 use crate::gateway::Gateway;
-use crate::record::Health;
+use crate::record::{Health, InputStore};
 use crate::types::PartyId;
 
 /// The largest request of an operator, in bytes.
@@ -105,7 +105,12 @@ impl AdminSide {
         }
         match self.gateway.log().health() {
             Health::Accepting => {
-                let mut ready = json!({ "ready": true, "log": self.gateway.log().size() });
+                let mut ready = json!({
+                    "ready": true,
+                    "log": self.gateway.log().size(),
+                    // A store that fails keeps nobody from being served, so it is told and no more.
+                    "inputs": self.gateway.inputs().map(InputStore::health),
+                });
                 // It goes on deciding with what it has, so it is ready; but somebody should look.
                 let stale = self.policies.stale();
                 if !stale.is_empty() {

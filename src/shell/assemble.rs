@@ -1,5 +1,6 @@
 //! From a configuration to the parts of a gateway.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,12 +11,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use super::config::{self, Accept, Config, PolicyPlace, Resolved};
 use super::policies::{Owner, Place, PolicySetup, Rules, SourceSetup};
 use crate::authenticate::{Credentials, PartnerEntry};
-use crate::decide::{Agreement, Dataset, PolicySet};
+use crate::decide::{Agreement, Dataset, PolicySet, Terms};
 use crate::enforce::PseudonymKeys;
 use crate::forward::Timeouts;
 use crate::gateway::{DatasetSetup, Setup};
-use crate::record::{Log, LogConfig, Signer};
-use crate::types::{Clock, Facts};
+use crate::record::{Entries, InputConfig, InputStore, Log, LogConfig, Signer};
+use crate::types::{Clock, DatasetId, Facts};
 
 /// Reads a configuration file with everything it names.
 ///
@@ -123,10 +124,22 @@ pub fn setup(resolved: Resolved, policies: PolicySet, clock: Arc<dyn Clock>) -> 
     };
     let admin_anchors = resolved.admin_anchors.as_deref().map(certificates).transpose()?.unwrap_or_default();
     let config = resolved.config;
+    let kept = InputConfig {
+        directory: resolved.inputs_directory,
+        retention_days: config.inputs.retention_days,
+        bytes: config.inputs.bytes,
+    };
+    let inputs = match config.inputs.enabled {
+        true => Some(InputStore::open(kept, Arc::clone(&clock)).context("opening the store of inputs")?),
+        false => None,
+    };
     // The log last: opening it takes its lock and may repair it, which must not happen for a configuration that fails.
     let log =
         Log::open(LogConfig::new(resolved.record_directory, config.record.origin.clone()), signer, Arc::clone(&clock))
             .context("opening the log")?;
+    let agreements: Vec<Agreement> =
+        config.agreements.into_iter().zip(resolved.terms).map(|(entry, terms)| agreement(entry, terms)).collect();
+    count_uses(log.directory(), &agreements).context("counting the uses of agreements in the log")?;
     Ok(Setup {
         us: config.party.id.clone(),
         our_facts: config.party.attributes(),
@@ -137,9 +150,10 @@ pub fn setup(resolved: Resolved, policies: PolicySet, clock: Arc<dyn Clock>) -> 
         subject: config.passes.subject.clone(),
         partners,
         datasets: config.datasets.iter().map(dataset).collect(),
-        agreements: config.agreements.into_iter().map(agreement).collect(),
+        agreements,
         policies,
         log,
+        inputs,
         pseudonyms,
         exchanges: config.limits.exchanges,
         timeouts: Timeouts {
@@ -161,7 +175,29 @@ fn dataset(entry: &config::Dataset) -> DatasetSetup {
     }
 }
 
-fn agreement(entry: config::Agreement) -> Agreement {
+/// Tells agreements that count how often they were used, by the permits on record: what is durable is what counts.
+fn count_uses(log: &Path, agreements: &[Agreement]) -> Result<()> {
+    let terms = agreements.iter().filter_map(|agreement| Some((agreement.id.as_str(), agreement.terms.as_deref()?)));
+    let counted: HashMap<&str, &Terms> = terms.filter(|(_, terms)| terms.counts()).collect();
+    if counted.is_empty() {
+        return Ok(());
+    }
+    for entry in Entries::open(log)? {
+        let entry = entry?.payload;
+        let word = |name: &str| entry.get(name).and_then(|value| value.as_str());
+        let permitted = word("kind") == Some("decision") && word("decision") == Some("permit");
+        let terms = word("agreement").filter(|_| permitted).and_then(|id| counted.get(id));
+        let dataset = word("dataset").and_then(|id| id.parse::<DatasetId>().ok());
+        if let (Some(terms), Some(dataset), Some(action)) = (terms, dataset, word("action"))
+            && word("direction") == Some("export")
+        {
+            terms.count_recorded(&dataset, action);
+        }
+    }
+    Ok(())
+}
+
+fn agreement(entry: config::Agreement, terms: Option<Arc<Terms>>) -> Agreement {
     Agreement {
         id: entry.id,
         party: entry.party,
@@ -171,6 +207,7 @@ fn agreement(entry: config::Agreement) -> Agreement {
         until: entry.until,
         recipient: entry.recipient,
         legal: Facts::new(entry.legal),
+        terms,
     }
 }
 

@@ -10,6 +10,7 @@ pub mod confined;
 mod demo;
 mod log_buffer;
 pub mod policies;
+pub mod replay;
 mod serve;
 mod state;
 pub mod trial;

@@ -120,7 +120,12 @@ impl Running {
         if tokio::time::timeout(SETTLE, self.gateway.settled()).await.is_err() {
             tracing::error!("exchanges were left without an outcome; the next start closes them as unknown");
         }
-        self.gateway.log().close().await.context("closing the log")
+        let closed = self.gateway.log().close().await.context("closing the log");
+        if let Some(inputs) = self.gateway.inputs().cloned() {
+            // What waits for a disk is not worth holding up the end for, but the last inputs are written if they can be.
+            let _ = tokio::time::timeout(SETTLE, tokio::task::spawn_blocking(move || inputs.close())).await;
+        }
+        closed
     }
 }
 

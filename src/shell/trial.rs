@@ -8,42 +8,19 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::confined::{Confined, ConfinedLimits};
-use crate::decide::{Bundle, DecideError, EngineOptions, FEWEST_INPUTS, Policy, Trial, TrialReport};
+use crate::decide::{Bundle, DecideError, EngineOptions, FEWEST_INPUTS, OBLIGATIONS, Policy, Trial, TrialReport};
 use crate::types::{Digest, Hasher};
 
 /// The longest that a trial may take: the reference policy takes seconds, on a slow and busy machine a minute.
 const PATIENCE: Duration = Duration::from_secs(900);
 /// The largest remembered verdict that is read, in bytes.
 const VERDICT_BYTES: u64 = 1024 * 1024;
+/// Verdicts that are kept: one for each revision of each policy in force, and room to look back.
+const KEPT: usize = 64;
 /// What this program was built from, of which the versions of both engines are a part.
 const PACKAGES: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.lock"));
 /// The packages that evaluate policies.
 const ENGINES: [&str; 3] = ["opa-wasm", "wasmtime", "regorus"];
-
-/// The obligations that a policy may demand: `enforce` carries each out, conveys it, or knowingly refuses the exchange.
-const OBLIGATIONS: [&str; 21] = [
-    "aggregate",
-    "apply_appi_supplementary_rules",
-    "attribute",
-    "confirm_specific_category",
-    "degrade_resolution",
-    "delete_after_days",
-    "document_fallback_scc",
-    "exporter_held_keys",
-    "generalise",
-    "k_anonymity",
-    "keep_only",
-    "log_training_content",
-    "no_onward_transfer",
-    "notify",
-    "notify_gov_access_request",
-    "periodic_check_recipient",
-    "pseudonymise_hmac",
-    "record_licence",
-    "redact",
-    "require_purpose",
-    "watermark",
-];
 
 /// How a bundle is tried.
 pub struct TrialOptions<'a> {
@@ -217,9 +194,24 @@ fn remember(path: &Path, key: Key, report: &TrialReport) {
         let mut file = fs::File::create(&aside)?;
         file.write_all(&text)?;
         file.sync_all()?;
-        fs::rename(&aside, path)
+        fs::rename(&aside, path)?;
+        prune(path.parent().unwrap_or(Path::new(".")))
     };
     if let Err(error) = write() {
         tracing::warn!(path = %path.display(), %error, "the verdict of a trial could not be kept");
     }
+}
+
+/// Removes the oldest verdicts beyond those that are kept.
+fn prune(directory: &Path) -> std::io::Result<()> {
+    let mut verdicts = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "json") {
+            verdicts.push((fs::metadata(&path)?.modified()?, path));
+        }
+    }
+    verdicts.sort();
+    let surplus = verdicts.len().saturating_sub(KEPT);
+    verdicts[..surplus].iter().try_for_each(|(_, path)| fs::remove_file(path))
 }

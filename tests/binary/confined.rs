@@ -146,17 +146,29 @@ fn a_crash_of_the_interpreter_is_a_failure_however_often() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_confined_process_has_nothing_and_may_do_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().canonicalize().unwrap().join("secret");
+    let _held = std::fs::File::create(&secret).unwrap();
     let confined = confined_permit();
     let of = |file: &str| PathBuf::from(format!("/proc/{}/{file}", confined.id()));
     let environment = std::fs::read_to_string(of("environ")).unwrap();
     assert!(std::env::var_os("PATH").is_some());
     assert!(environment.split_terminator('\0').all(|one| one.starts_with("MIMALLOC_")), "{environment}");
-    let descriptors: Vec<PathBuf> =
-        std::fs::read_dir(of("fd")).unwrap().map(|entry| std::fs::read_link(entry.unwrap().path()).unwrap()).collect();
-    let links = descriptors.iter().map(|link| link.to_str().unwrap().split(':').next().unwrap().to_owned());
-    let mut links: Vec<String> = links.collect();
-    links.sort();
-    assert_eq!(links, ["pipe", "socket", "socket"], "{descriptors:?}");
+    // What this program opens stays with it; what it was itself started with cannot be told apart from the child's own.
+    let open = |process: &str| -> std::collections::BTreeMap<String, PathBuf> {
+        let entries = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap().map(Result::unwrap);
+        let name = |entry: &std::fs::DirEntry| entry.file_name().to_str().unwrap().to_owned();
+        entries.filter_map(|entry| Some((name(&entry), std::fs::read_link(entry.path()).ok()?))).collect()
+    };
+    let (theirs, ours) = (open(&confined.id().to_string()), open("self"));
+    for (descriptor, kind) in [("0", "socket:"), ("1", "socket:"), ("2", "pipe:")] {
+        assert!(theirs[descriptor].to_str().unwrap().starts_with(kind), "{theirs:?}");
+    }
+    assert!(theirs.values().all(|link| link != &secret), "{theirs:?}");
+    let further = theirs.iter().filter(|(descriptor, _)| descriptor.parse::<u32>().unwrap() > 2);
+    for (descriptor, link) in further {
+        assert_eq!(ours.get(descriptor), Some(link), "a descriptor that was not there before");
+    }
     let limits = std::fs::read_to_string(of("limits")).unwrap();
     for (name, value) in [
         ("Max cpu time", "2"),
@@ -271,6 +283,13 @@ fn a_module_of_the_same_source_agrees_and_its_verdict_is_remembered() {
     let other = Bundle::read(same.path()).unwrap();
     assert_eq!(other.identity(), bundle.identity());
     assert_eq!(try_bundle(&other, &nowhere(400)).unwrap_err().code(), "bundle_unconfinable");
+    // The directory does not grow without end.
+    for number in 0..70 {
+        std::fs::write(verdicts.path().join(format!("old-{number}.json")), "{}").unwrap();
+    }
+    assert!(try_bundle(&bundle, &options(1)).is_ok());
+    assert_eq!(std::fs::read_dir(verdicts.path()).unwrap().count(), 64);
+    assert!(try_bundle(&bundle, &options(400)).is_ok());
     // A file that is damaged is no verdict.
     for file in std::fs::read_dir(verdicts.path()).unwrap() {
         std::fs::write(file.unwrap().path(), "{}").unwrap();

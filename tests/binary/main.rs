@@ -9,11 +9,15 @@
 mod world;
 
 mod approvals;
+mod bundles;
 mod commands;
+mod compiled;
 mod confined;
 mod crash;
 mod demo;
+mod odrl;
 mod partners;
 mod policies;
+mod replay;
 mod site;
 mod sources;

@@ -16,7 +16,7 @@ use crate::world::{Reply, World};
 const PATH: &str = "/data/qubit-calibration/2026-11-20.json";
 const CALIBRATION: &str = r#"{"backend":"ibex","qubits":[{"t1_us":112.4,"t2_us":98.0}]}"#;
 
-fn grant() -> Grant {
+pub fn grant() -> Grant {
     Grant {
         party: "chennai.example".to_owned(),
         dataset: "qubit-calibration".to_owned(),
@@ -33,7 +33,7 @@ fn chain(signer: &Leaf) -> Vec<CertificateDer<'static>> {
     vec![CertificateDer::from_pem_slice(signer.certificate_pem.as_bytes()).unwrap()]
 }
 
-fn sign(world: &World, signer: &Leaf, grant: Grant, days: u64) -> String {
+pub fn sign(world: &World, signer: &Leaf, grant: Grant, days: u64) -> String {
     let us = world.kansai.id();
     Approval::sign(grant, us, days, world.clock.now(), &chain(signer), signer.key_pem.as_bytes()).unwrap()
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use sekisho::authenticate::{Credentials, PartnerEntry};
-use sekisho::decide::{Agreement, Bundle, Dataset, Policy, PolicySet};
+use sekisho::decide::{Agreement, Bundle, Dataset, Policy, PolicySet, Registry, read_agreement};
 use sekisho::enforce::PseudonymKeys;
 use sekisho::forward::Timeouts;
 use sekisho::gateway::{DatasetSetup, Setup};
-use sekisho::record::{Log, LogConfig, Signer};
+use sekisho::record::{InputConfig, InputStore, Log, LogConfig, Signer};
 use sekisho::shell::certs::Identity;
 use sekisho::types::{Clock, Facts};
 use serde_json::{Map, Value, json};
@@ -133,7 +133,24 @@ pub fn kansai(
     );
     let notification =
         agreement("AG-IDA", "sumida-health.example", "covid-testing", json!({}), json!({ "statute": "JP-IDA-12-1-i" }));
-    setup(&KANSAI_AS_PARTNER, identity, partners, datasets, vec![litho, notification], upstream, directory, clock)
+    let agreements = vec![
+        litho,
+        notification,
+        in_odrl("AG-ODRL", WESSEX, "stac-items", &research()),
+        in_odrl("AG-ODRL-DE", "rhein.example", "stac-items", &research()),
+        in_odrl(
+            "AG-TWICE",
+            WESSEX,
+            "usgs-earthquakes",
+            &json!({
+                "permission": [{
+                    "action": "use",
+                    "constraint": [{ "leftOperand": "count", "operator": "lteq", "rightOperand": 2 }],
+                }],
+            }),
+        ),
+    ];
+    setup(&KANSAI_AS_PARTNER, identity, partners, datasets, agreements, upstream, directory, clock)
 }
 
 /// Wessex: asks, and sends its field readings.
@@ -190,7 +207,48 @@ fn agreement(id: &str, with: &str, dataset: &str, recipient: Value, legal: Value
         until: "2027-01-01".to_owned(),
         recipient: object(recipient),
         legal: Facts::new(object(legal)),
+        terms: None,
     }
+}
+
+/// For research in two countries until the day ends, without the names of operators and without training.
+fn research() -> Value {
+    json!({
+        "permission": [{
+            "action": "use",
+            "constraint": [
+                { "leftOperand": "purpose", "operator": "eq", "rightOperand": "dpv:ScientificResearch" },
+                { "leftOperand": "spatial", "operator": "isAnyOf", "rightOperand": ["GB", "JP"] },
+                { "leftOperand": "dateTime", "operator": "lt", "rightOperand": "2026-11-22T00:00:00Z" },
+            ],
+            "duty": [
+                { "action": "anonymize", "sekisho:columns": ["operator"] },
+                { "action": "attribute", "attributedParty": "Kansai" },
+            ],
+        }],
+        "prohibition": [{ "action": "tdm:mine" }],
+    })
+}
+
+/// An agreement of Kansai's whose rules are in ODRL.
+fn in_odrl(id: &str, with: &str, dataset: &str, rules: &Value) -> Agreement {
+    let mut document = json!({
+        "@context": [
+            "http://www.w3.org/ns/odrl.jsonld",
+            { "sekisho": "urn:sekisho:odrl:", "tdm": "http://www.w3.org/ns/tdmrep#" },
+        ],
+        "@type": "Agreement",
+        "uid": format!("urn:sekisho:agreement:{id}"),
+        "assigner": KANSAI,
+        "assignee": with,
+        "target": dataset,
+    });
+    document.as_object_mut().unwrap().extend(object(rules.clone()));
+    let mut registry = Registry::new(party(KANSAI), Vec::new());
+    registry.party(party(with), Vec::new());
+    registry.dataset(dataset.parse().unwrap());
+    let terms = read_agreement(id, &document.to_string(), &registry).unwrap();
+    Agreement { terms: Some(Arc::new(terms)), ..agreement(id, with, dataset, json!({}), json!({})) }
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of one setup, each used once")]
@@ -206,6 +264,7 @@ fn setup(
 ) -> Setup {
     let signer = Signer::from_pkcs8(identity.log_key_pem.as_bytes()).unwrap();
     let config = LogConfig::new(directory.join("log"), format!("{}/log", us.id));
+    let inputs = InputConfig { directory: directory.join("inputs"), retention_days: 400, bytes: 64 * 1024 * 1024 };
     let secret = identity.pseudonym_key_hex.trim();
     let secret: Vec<u8> =
         (0..secret.len()).step_by(2).map(|at| u8::from_str_radix(&secret[at..at + 2], 16).unwrap()).collect();
@@ -226,6 +285,7 @@ fn setup(
         policies: PolicySet::new(vec![Arc::new(Policy::compile(&Bundle::built_in().unwrap(), BUDGET).unwrap())])
             .unwrap(),
         log: Log::open(config, signer, Arc::clone(&clock)).unwrap(),
+        inputs: Some(InputStore::open(inputs, Arc::clone(&clock)).unwrap()),
         pseudonyms: Some(PseudonymKeys::new("2026-test", &secret).unwrap()),
         exchanges: 64,
         timeouts: Timeouts::default(),

@@ -132,12 +132,24 @@ impl Archive {
         let unwritten = |error: std::io::Error| refused("bundle_unreadable", format!("packing the archive: {error}"));
         let mut builder = tar::Builder::new(Vec::new());
         for (path, content) in &self.files {
-            let mut header = tar::Header::new_gnu();
+            // With a slash before it, as OPA writes it: OPA finds a module by the very name that its manifest has.
+            let name = format!("/{path}");
+            let mut header = tar::Header::new_ustar();
+            let field = &mut header.as_old_mut().name;
+            match field.get_mut(..name.len()) {
+                Some(field) => field.copy_from_slice(name.as_bytes()),
+                None => {
+                    builder.append_pax_extensions([("path", name.as_bytes())]).map_err(unwritten)?;
+                    let length = field.len();
+                    field.copy_from_slice(&name.as_bytes()[..length]);
+                }
+            }
             header.set_size(content.len() as u64);
             header.set_mode(0o644);
             // No time, owner or name of whoever packed it.
             header.set_mtime(0);
-            builder.append_data(&mut header, path, content.as_slice()).map_err(unwritten)?;
+            header.set_cksum();
+            builder.append(&header, content.as_slice()).map_err(unwritten)?;
         }
         let tarball = builder.into_inner().map_err(unwritten)?;
         let mut encoder = GzBuilder::new().write(Vec::new(), Compression::best());
@@ -190,11 +202,11 @@ fn path_of(raw: &[u8], directory: bool) -> Result<String, DecideError> {
     let shown: String = String::from_utf8_lossy(raw).chars().take(PATH_BYTES).collect();
     let wrong = |why: &str| refused("bundle_path_refused", format!("{shown:?}: {why}"));
     let path = std::str::from_utf8(raw).map_err(|_| wrong("the path is no UTF-8: rename the file"))?;
-    if path.len() > PATH_BYTES {
-        return Err(wrong("the path is longer than 255 bytes: shorten it"));
-    }
     // OPA writes `/a`, and tar of a directory `./a`.
     let inside = path.strip_prefix("./").or_else(|| path.strip_prefix('/')).unwrap_or(path);
+    if inside.len() > PATH_BYTES {
+        return Err(wrong("the path is longer than 255 bytes: shorten it"));
+    }
     if directory && matches!(inside.trim_end_matches('/'), "" | ".") {
         return Ok(".".to_owned());
     }

@@ -79,7 +79,7 @@ impl Walker<'_, '_> {
     fn definition(&mut self, definition: &Definition<'_>) {
         match definition.rule {
             Rule::Default { refr, args, value, .. } => {
-                self.head(refr, &Scope::new());
+                self.head(refr, &Scope::new(), false);
                 let scope = args.iter().filter_map(|arg| variable(arg)).collect();
                 self.expression(value, &scope);
                 if !is_constant(value) {
@@ -111,7 +111,7 @@ impl Walker<'_, '_> {
                     scopes.push(arguments);
                 }
                 for scope in &scopes {
-                    self.head(refr, scope);
+                    self.head(refr, scope, key.is_some());
                     let values = key.map(AsRef::as_ref).into_iter().chain(assign.map(|assign| assign.value.as_ref()));
                     values.for_each(|value| self.expression(value, scope));
                 }
@@ -119,8 +119,16 @@ impl Walker<'_, '_> {
         }
     }
 
-    fn head(&mut self, refr: &Expr, scope: &Scope<'_>) {
+    fn head(&mut self, refr: &Expr, scope: &Scope<'_>, is_set: bool) {
         let Some(reference) = Reference::of(refr) else { return };
+        // The interpreter loses sets that several rules build up inside an object with computed names.
+        let computed = reference.indexes().count();
+        let last = matches!(reference.steps.last(), Some(Step::Index(_)));
+        if computed > 1 || (computed == 1 && (is_set || !last)) {
+            let text =
+                "a rule may compute the last name of an object's member only: build inner objects with a comprehension";
+            self.error("rule_name", refr.span(), text);
+        }
         for index in reference.indexes() {
             self.expression(index, scope);
         }
@@ -362,13 +370,17 @@ impl Walker<'_, '_> {
             return;
         }
         let names = reference.names();
+        let index = match reference.steps.get(names.len()) {
+            Some(Step::Index(index)) => Some(*index),
+            _ => None,
+        };
         if name == "data" {
-            return self.data(&names, expr.span());
+            return self.data(&names, index, expr.span());
         }
         if let Some(path) = self.program.imports[self.source].get(name) {
             self.uses.imports.insert((self.source, name.to_owned()));
             let path: Vec<_> = path[1..].iter().map(String::as_str).chain(names).collect();
-            return self.data(&path, expr.span());
+            return self.data(&path, index, expr.span());
         }
         if name == "_" && reference.steps.is_empty() {
             return;
@@ -390,8 +402,12 @@ impl Walker<'_, '_> {
         self.uses.inputs.entry(path).or_insert(Some((self.source, span.line)));
     }
 
-    fn data(&mut self, path: &[&str], span: &Span) {
+    fn data(&mut self, path: &[&str], index: Option<&Expr>, span: &Span) {
         let (rules, value) = self.program.reach(path);
+        // OPA's compiler makes a name of a number here, and engines differ on whether that is the same.
+        if matches!(index, Some(Expr::Number { .. })) && value.is_some_and(|value| !value.is_array()) {
+            self.error("data_index", span, "a number in brackets picks out of an array only: write the name as a text");
+        }
         if rules.is_empty() && value.is_none() {
             let text = format!("nothing in the bundle provides data.{}: correct the path", path.join("."));
             return self.error("unknown_data", span, text);

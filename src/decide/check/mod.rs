@@ -9,6 +9,7 @@ mod builtins;
 mod language;
 mod manifest;
 mod negation;
+mod order;
 mod patterns;
 mod program;
 mod syntax;
@@ -102,9 +103,9 @@ pub fn check(bundle: &Bundle, today: Option<&str>) -> CheckReport {
     let parsed = read(bundle.sources(), &mut findings);
     let program = Program::new(parsed, bundle.data(), &mut findings);
     let uses = language::check(&program, &mut findings);
-    if findings.errors() == 0 {
-        program.recursion(&uses, &mut findings);
-    }
+    program.recursion(&uses, &mut findings);
+    order::check(&program, &mut findings);
+    order::sets_in_decision(&program, &bundle.entrypoint().replace('/', "."), &mut findings);
     let annotations = annotation::of_all(bundle.sources());
     manifest::check(bundle, &program, &uses, &annotations, &mut findings);
     vocabulary::check(&program, &mut findings);
@@ -120,6 +121,7 @@ pub fn check_language(sources: &[BundleFile], data: &Value) -> CheckReport {
     let program = Program::new(parsed, data, &mut findings);
     let uses = language::check(&program, &mut findings);
     program.recursion(&uses, &mut findings);
+    order::check(&program, &mut findings);
     findings.report()
 }
 

@@ -231,6 +231,12 @@ impl<'a> Program<'a> {
         (root == "data").then(|| below.iter().map(String::as_str).chain(rest.iter().copied()).collect())
     }
 
+    /// The value of the data document that a reference names.
+    pub fn data_value(&self, source: usize, reference: &Reference<'_>) -> Option<&'a Value> {
+        let (rules, value) = self.reach(&self.path(source, reference)?);
+        value.filter(|_| rules.is_empty())
+    }
+
     /// What a call calls.
     pub fn called(&self, source: usize, function: &Expr) -> Option<Called> {
         let reference = Reference::of(function)?;

@@ -47,6 +47,7 @@ impl Asked {
                 from: String::new(),
                 until: String::new(),
                 recipient: object(json!({"named": true, "country": "IE"})),
+                terms: None,
                 legal: Facts::new(object(json!({"mechanism": "scc", "tia": true}))),
             },
             party,

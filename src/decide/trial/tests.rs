@@ -138,12 +138,14 @@ fn a_read_that_is_not_declared_is_found_and_named() {
 
 #[test]
 fn decisions_of_another_shape_unknown_obligations_and_failing_cases_refuse() {
-    let shape = bundle_of("decision := {\"decision\": \"allow\"} if input.action == \"train\"", &["action"], &[]);
+    let never = "permitted if input.action == \"never\"";
+    let rules = format!("{never}\ndecision := {{\"decision\": \"allow\"}} if input.action == \"train\"");
+    let shape = bundle_of(&rules, &["action"], &[]);
     assert_eq!(refused(&shape, &shape).0, "bundle_decision_malformed");
     let demanding = |what: &str| {
         let demand =
             format!(r#"{{"decision": "permit", "reasons": [], "obligations": [{{"rule": "R", "do": "{what}"}}]}}"#);
-        bundle_of(&format!("decision := {demand} if input.action == \"train\""), &["action"], &[])
+        bundle_of(&format!("{never}\ndecision := {demand} if input.action == \"train\""), &["action"], &[])
     };
     let (code, why) = refused(&demanding("teleport"), &demanding("teleport"));
     assert_eq!(code, "bundle_obligation_unknown");

@@ -1,6 +1,6 @@
 //! `sekisho log`: read and verify a log, offline and without a gateway.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -8,6 +8,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Verdict;
+use super::progress::Progress;
 use crate::record::verify::verify_directory;
 use crate::record::{Entries, show_line};
 
@@ -72,18 +73,9 @@ fn show(options: &ShowOptions) -> Result<Verdict> {
 }
 
 fn verify(options: &VerifyOptions) -> Result<Verdict> {
-    let terminal = std::io::stderr().is_terminal() && !options.json;
-    let mut shown = None;
-    let report = verify_directory(&options.path, options.key.as_deref(), |done, total| {
-        let percent = (done * 100).checked_div(total).unwrap_or(100);
-        if terminal && shown != Some(percent) {
-            eprint!("\rverifying {percent:3} %");
-            shown = Some(percent);
-        }
-    });
-    if shown.is_some() {
-        eprint!("\r               \r");
-    }
+    let mut progress = Progress::new("verifying", options.json);
+    let report = verify_directory(&options.path, options.key.as_deref(), |done, total| progress.show(done, total));
+    drop(progress);
     let report = report.with_context(|| format!("verifying {}", options.path.display()))?;
     if options.json {
         println!("{}", serde_json::to_string(&report)?);

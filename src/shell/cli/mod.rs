@@ -4,6 +4,7 @@ mod approve;
 mod check;
 mod logs;
 mod policy;
+mod progress;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -143,9 +144,9 @@ fn silent(filter: &str) -> String {
 /// `SEKISHO_LOG_FORMAT=json` one JSON object a line.
 fn log_to_stderr(command: &Command) -> LogBuffer {
     let default = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
-    let asked = std::env::var("SEKISHO_LOG").unwrap_or_default();
-    let filter = tracing_subscriber::EnvFilter::builder();
-    let filter = filter.parse(silent(&asked)).unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(silent(default)));
+    let asked = std::env::var("SEKISHO_LOG").ok().filter(|asked| !asked.trim().is_empty());
+    let filter = asked.and_then(|asked| tracing_subscriber::EnvFilter::try_new(silent(&asked)).ok());
+    let filter = filter.unwrap_or_else(|| tracing_subscriber::EnvFilter::new(silent(default)));
     let log = LogBuffer::start();
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());
     let builder = tracing_subscriber::fmt()

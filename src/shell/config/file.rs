@@ -47,6 +47,8 @@ pub(super) enum Content {
     PublicKey,
     /// A file that is read later, again and again, and that may not be there yet.
     Archive,
+    /// An agreement in ODRL: JSON-LD, judged where its terms are read.
+    Odrl,
     /// A directory that exists.
     Directory,
     /// A directory, or nothing yet.
@@ -146,6 +148,10 @@ fn check(bytes: &[u8], content: Content) -> Result<(), Complaint> {
         Content::Jwks => jwks(bytes),
         Content::Hex => hex_key(bytes).map(|_| ()),
         Content::PublicKey => public_key(bytes),
+        // What is not even text has no lines to tell.
+        Content::Odrl => {
+            std::str::from_utf8(bytes).map(|_| ()).map_err(|_| Complaint::new("is not UTF-8", "save it as UTF-8"))
+        }
         Content::Archive | Content::Directory | Content::NewDirectory => Ok(()),
     }
 }

@@ -10,6 +10,7 @@ mod file;
 mod model;
 mod name;
 mod nearest;
+mod odrl;
 mod policy;
 mod problem;
 mod reader;
@@ -30,9 +31,11 @@ pub use bundle_url::BundleUrl;
 pub use environment::{LISTEN_ADMIN, LISTEN_LOCAL, LISTEN_PARTNER, RECORD_DIRECTORY};
 pub use file::FileRef;
 pub use model::{
-    Accept, Admin, Agreement, Config, Dataset, Limits, Listen, Partner, Party, Passes, Pseudonyms, Record, State, Tls,
+    Accept, Admin, Agreement, Config, Dataset, Inputs, Limits, Listen, Partner, Party, Passes, Pseudonyms, Record,
+    State, Tls,
 };
 pub use name::{Endpoint, SanName, Upstream};
+pub use odrl::agreement_registry;
 pub use policy::{Policy, PolicyKey, PolicyOwner, PolicyPlace, PolicySource, is_source_id};
 pub use problem::Problem;
 pub use resolve::{PartnerFiles, Resolved, Secret, SourceFiles, resolve};
@@ -127,6 +130,7 @@ fn tables<'a>(reader: &'a Reader, document: &'a DeTable<'a>, overrides: &Overrid
     let policy = policy::policy(&mut root, listen.as_ref());
     let pseudonyms = tables::pseudonyms(&mut root);
     let state = tables::state(&mut root);
+    let inputs = tables::inputs(&mut root);
     let limits = tables::limits(&mut root);
     let (seen, partners) = registry::partners(&mut root, us.as_ref());
     let (ids, datasets) = registry::datasets(&mut root, &seen);
@@ -142,6 +146,7 @@ fn tables<'a>(reader: &'a Reader, document: &'a DeTable<'a>, overrides: &Overrid
         policy,
         pseudonyms: pseudonyms?,
         state,
+        inputs,
         limits,
         datasets,
         partners,

@@ -31,6 +31,8 @@ pub struct Config {
     pub pseudonyms: Option<Pseudonyms>,
     /// `[state]`: where suspensions and approvals are kept. Optional.
     pub state: State,
+    /// `[inputs]`: where what was decided on is kept, to be decided again. Optional.
+    pub inputs: Inputs,
     /// `[limits]`: bounds on what peers can make us spend. Optional.
     pub limits: Limits,
     /// `[[dataset]]`: what we share, in the order of the file.
@@ -152,6 +154,34 @@ pub struct State {
 impl State {
     /// Beside the configuration file, where an operator looks first.
     pub const DIRECTORY: &'static str = "state";
+}
+
+/// `[inputs]`: the inputs that policies decided on, by digest, for `sekisho policy replay`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inputs {
+    /// `enabled`: whether any are kept. Default: true.
+    pub enabled: bool,
+    /// `directory`: where they are kept, made when absent. Default: [`Inputs::DIRECTORY`].
+    pub directory: FileRef,
+    /// `retention`: days that an input is kept beyond its own, 1d to 3660d. Default: [`Inputs::RETENTION_DAYS`].
+    pub retention_days: u32,
+    /// `bytes`: the most that all of them may take, 1 MiB to 8 GiB. Default: [`Inputs::BYTES`].
+    pub bytes: u64,
+}
+
+impl Inputs {
+    /// Beside the configuration file, where an operator looks first.
+    pub const DIRECTORY: &'static str = "inputs";
+    /// A year and a month: a yearly review of the policy can replay all that it governed.
+    pub const RETENTION_DAYS: u32 = 400;
+    /// Ten years and their leap days: who keeps longer should say so to a data protection officer first.
+    pub const MOST_RETENTION_DAYS: u32 = 3660;
+    /// At 1 to 2 KiB each, half a million inputs or more: over a thousand new ones on each day of the retention.
+    pub const BYTES: u64 = 1024 * 1024 * 1024;
+    /// Less would not hold a busy minute.
+    pub const LEAST_BYTES: u64 = 1024 * 1024;
+    /// As much as a replay can index.
+    pub const MOST_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 }
 
 /// `[limits]`: bounds on what a peer can make us spend.
@@ -321,13 +351,17 @@ pub struct Agreement {
     pub id: String,
     /// `party`: the partner that signed it. Required.
     pub party: PartyId,
-    /// `datasets`: what it covers; at least one. Required.
+    /// `odrl`: a file with what was agreed, as an `odrl:Agreement` (ODRL 2.2), all of which is enforced. Default: none.
+    pub odrl: Option<FileRef>,
+    /// `datasets`: what it covers; at least one. Required without `odrl`, else by default all targets of its permissions
+    /// (empty until that file is read).
     pub datasets: Vec<DatasetId>,
     /// `purposes`: what it covers them for. Default: every purpose that the datasets offer (`None`).
     pub purposes: Option<Vec<Purpose>>,
-    /// `from`: the first day on which it holds, UTC, `YYYY-MM-DD`. Required.
+    /// `from`: the first day on which it holds, UTC, `YYYY-MM-DD`. Required without `odrl`; else [`Agreement::EVER`].
     pub from: String,
-    /// `until`: the first day on which it no longer holds, UTC, `YYYY-MM-DD`. Required.
+    /// `until`: the first day on which it no longer holds, UTC, `YYYY-MM-DD`. Required without `odrl`; else
+    /// [`Agreement::NEVER`].
     pub until: String,
     /// `need_to_know` and `named`, where given: facts about the recipient that hold under this agreement only.
     pub recipient: Map<String, Value>,
@@ -336,6 +370,11 @@ pub struct Agreement {
 }
 
 impl Agreement {
+    /// The `from` of an agreement whose dates its ODRL file gives.
+    pub const EVER: &'static str = "0001-01-01";
+    /// The `until` of an agreement whose dates its ODRL file gives.
+    pub const NEVER: &'static str = "9999-12-31";
+
     /// Whether it holds on a day given as `YYYY-MM-DD`: `from` is the first such day, `until` the first that is not.
     pub fn holds_on(&self, date: &str) -> bool {
         self.from.as_str() <= date && date < self.until.as_str()

@@ -6,7 +6,7 @@ use std::sync::Arc;
 /// One mistake in a configuration, worded for the person who has to correct it. Never holds key material.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The configuration file as it was named to us, or `environment`.
+    /// The configuration file as it was named to us, an agreement in ODRL that it names, or `environment`.
     pub file: Arc<str>,
     /// The line, counted from 1; 0 when the problem is not about one line.
     pub line: usize,

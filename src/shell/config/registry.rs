@@ -310,14 +310,22 @@ fn agreement(
     if let Some(party) = &party {
         partners.ids.expect(party, "party", table.line_of("party"), &table);
     }
-    let covered = table.required_list("datasets", "[\"litho-process\"]", dataset_id);
+    let odrl = table.file("odrl", Content::Odrl);
+    // An agreement in ODRL says itself what it covers and when; what stands beside it narrows it.
+    let (covered, from, until) = if table.has("odrl") {
+        let covered = table.filled_list("datasets", "[\"litho-process\"]", dataset_id);
+        let from = table.optional("from", date).or_else(|| Some(Agreement::EVER.to_owned()));
+        let until = table.optional("until", date).or_else(|| Some(Agreement::NEVER.to_owned()));
+        (covered.or_else(|| Some(Vec::new())), from, until)
+    } else {
+        let covered = table.required_list("datasets", "[\"litho-process\"]", dataset_id);
+        (covered, table.required("from", "\"2026-01-01\"", date), table.required("until", "\"2027-01-01\"", date))
+    };
     for dataset in covered.iter().flatten() {
         datasets.expect(dataset, "datasets", table.line_of_element("datasets", dataset.as_str()), &table);
     }
     let purposes = table
         .filled_list("purposes", "[\"dfft:JointDevelopment\"]", |value| parsed(text(value)?, "dfft:JointDevelopment"));
-    let from = table.required("from", "\"2026-01-01\"", date);
-    let until = table.required("until", "\"2027-01-01\"", date);
     if let Some((from, until)) = from.as_ref().zip(until.as_ref())
         && from >= until
     {
@@ -335,6 +343,7 @@ fn agreement(
     Some(Agreement {
         id: id?,
         party: party?,
+        odrl,
         datasets: covered?,
         purposes,
         from: from?,

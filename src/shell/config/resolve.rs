@@ -10,9 +10,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 
 use super::file::{FileRef, ed25519_pair, hex_key};
+use super::odrl::{agreement_registry, terms};
 use super::problem::{Complaint, Problem, sort};
 use super::{Config, PolicyKey, PolicyPlace, PolicySource};
-use crate::decide::{BundleKey, BundleKeys, DecideError};
+use crate::decide::{BundleKey, BundleKeys, DecideError, Terms};
 
 /// Bytes that must not be shown. They are cloned by reference and printed as `Secret`.
 #[derive(Clone)]
@@ -50,6 +51,8 @@ pub struct Resolved {
     pub pseudonym_key: Option<Secret>,
     /// One for each of `config.partners`, in the same order.
     pub partners: Vec<PartnerFiles>,
+    /// What `odrl` of each of `config.agreements` says, in the same order.
+    pub terms: Vec<Option<Arc<Terms>>>,
     /// `record.directory`, made when it is first written.
     pub record_directory: PathBuf,
     /// `policy.directory`; it exists.
@@ -58,6 +61,8 @@ pub struct Resolved {
     pub policy_sources: Vec<SourceFiles>,
     /// `state.directory`, made when it is first written.
     pub state_directory: PathBuf,
+    /// `inputs.directory`, made when it is first written.
+    pub inputs_directory: PathBuf,
 }
 
 /// What a partner is recognised by.
@@ -84,7 +89,7 @@ pub struct SourceFiles {
 ///
 /// # Errors
 /// Every problem found, in the order of lines; each on the line that names the file.
-pub fn resolve(config: Config, directory: &Path) -> Result<Resolved, Vec<Problem>> {
+pub fn resolve(mut config: Config, directory: &Path) -> Result<Resolved, Vec<Problem>> {
     let mut found = Found { directory, problems: Vec::new() };
     let tls_certificate = found.bytes(&config.tls.certificate);
     let tls_key = found.bytes(&config.tls.key);
@@ -97,10 +102,12 @@ pub fn resolve(config: Config, directory: &Path) -> Result<Resolved, Vec<Problem
         let (anchors, jwks) = (found.bytes(&partner.anchors), found.bytes(&partner.jwks));
         partners.push(PartnerFiles { anchors, jwks });
     }
+    let terms = found.terms(&mut config);
     let record_directory = found.directory(&config.record.directory);
     let policy_directory = config.policy.directory.as_ref().map(|policy| found.directory(policy));
     let policy_sources = config.policy.sources.iter().map(|source| found.source(source)).collect();
     let state_directory = found.directory(&config.state.directory);
+    let inputs_directory = found.directory(&config.inputs.directory);
     if found.problems.is_empty() {
         found.check_pair(&config, &tls_certificate, &tls_key);
         found.check_distinct(&config, &pass_key, &record_key);
@@ -118,10 +125,12 @@ pub fn resolve(config: Config, directory: &Path) -> Result<Resolved, Vec<Problem
         record_key: Secret(record_key.into()),
         pseudonym_key: pseudonym_key.map(|key| Secret(key.as_slice().into())),
         partners,
+        terms,
         record_directory,
         policy_directory,
         policy_sources,
         state_directory,
+        inputs_directory,
     })
 }
 
@@ -152,6 +161,22 @@ impl Found<'_> {
             self.problems.push(problem);
             Vec::new()
         })
+    }
+
+    /// The terms of every agreement, with the datasets of those that leave them to their terms.
+    fn terms(&mut self, config: &mut Config) -> Vec<Option<Arc<Terms>>> {
+        let registry = agreement_registry(config);
+        let mut found = Vec::with_capacity(config.agreements.len());
+        for agreement in &mut config.agreements {
+            let Some(file) = agreement.odrl.clone() else {
+                found.push(None);
+                continue;
+            };
+            let read = file.read(self.directory).map_err(|problem| vec![problem]);
+            let read = read.and_then(|bytes| terms(agreement, &file, &bytes, self.directory, &registry));
+            found.push(read.map_err(|problems| self.problems.extend(problems)).ok());
+        }
+        found
     }
 
     fn hex(&mut self, file: &FileRef) -> [u8; 32] {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::environment::Overrides;
 use super::file::Content;
-use super::model::{Admin, Limits, Listen, Passes, Pseudonyms, Record, State, Tls};
+use super::model::{Admin, Inputs, Limits, Listen, Passes, Pseudonyms, Record, State, Tls};
 use super::reader::Section;
-use super::value::{count, duration, identifier, listen_address, loopback_address, text};
+use super::value::{boolean, count, days, duration, identifier, listen_address, loopback_address, text};
 use crate::types::PartyId;
 
 /// The longest time that a limit may have: longer is a mistake in the unit.
@@ -122,6 +122,24 @@ pub(super) fn state(root: &mut Section<'_>) -> State {
         directory.unwrap_or_else(|| table.place("directory", State::DIRECTORY.into(), Content::NewDirectory));
     table.finish();
     State { directory }
+}
+
+pub(super) fn inputs(root: &mut Section<'_>) -> Inputs {
+    let mut table = root.section("inputs", "[inputs]");
+    let enabled = table.optional("enabled", boolean);
+    let directory = table.file("directory", Content::NewDirectory);
+    let directory =
+        directory.unwrap_or_else(|| table.place("directory", Inputs::DIRECTORY.into(), Content::NewDirectory));
+    let retention_days = table.optional("retention", |value| days(value, 1..=Inputs::MOST_RETENTION_DAYS));
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let bytes = table.optional("bytes", |value| count(value, size(Inputs::LEAST_BYTES)..=size(Inputs::MOST_BYTES)));
+    table.finish();
+    Inputs {
+        enabled: enabled.unwrap_or(true),
+        directory,
+        retention_days: retention_days.unwrap_or(Inputs::RETENTION_DAYS),
+        bytes: bytes.map_or(Inputs::BYTES, |bytes| bytes as u64),
+    }
 }
 
 pub(super) fn limits(root: &mut Section<'_>) -> Limits {

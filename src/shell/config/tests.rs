@@ -111,6 +111,11 @@ fn mistakes_in_our_own_tables_are_told_with_line_and_remedy() {
     check(("key = \"log", "key = \"log.key\"\n[limits]\nworkers = -1"), 20, &["out of bounds"]);
     check(("key = \"log", "key = \"log.key\"\n[limits]\ndrian = \"1s\""), 20, &["did you mean drain?"]);
     check(("key = \"log", "key = \"log.key\"\n[limits]\ntimeout = \"1s\""), 20, &["known keys here are", "idle"]);
+    check(("key = \"log", "key = \"log.key\"\n[inputs]\nretention = 400"), 20, &["days with their unit", "400d"]);
+    check(("key = \"log", "key = \"log.key\"\n[inputs]\nretention = \"0d\""), 20, &["out of bounds", "1d to 3660d"]);
+    check(("key = \"log", "key = \"log.key\"\n[inputs]\nretention = \"3661d\""), 20, &["out of bounds"]);
+    check(("key = \"log", "key = \"log.key\"\n[inputs]\nretention = \"13m\""), 20, &["not a number of days"]);
+    check(("key = \"log", "key = \"log.key\"\n[inputs]\nbytes = 1048575"), 20, &["1048576 to 8589934592"]);
     check(("key = \"log", "key = \"log.key\"\n[limit]\nidle = \"1s\""), 19, &["did you mean limits?"]);
     check_among(("[record]", "[[record]]"), 16, &["[record]"]);
 }
@@ -288,6 +293,9 @@ fn the_reference_has_no_problems_and_shows_the_defaults() {
     assert_eq!(config.policy.budget, Policy::BUDGET);
     assert_eq!(config.state.directory.path, Path::new(State::DIRECTORY));
     assert_eq!(config.record.origin, "kansai.example/log");
+    assert_eq!(config.inputs.directory.path, Path::new(Inputs::DIRECTORY));
+    assert!(config.inputs.enabled);
+    assert_eq!((config.inputs.retention_days, config.inputs.bytes), (Inputs::RETENTION_DAYS, Inputs::BYTES));
     assert_eq!(config.datasets[0].visible_to, None);
     assert_eq!(config.partners[0].names, [SanName::gateway(&config.partners[0].party.id)]);
 }
@@ -331,6 +339,9 @@ fn the_least_configuration_takes_the_defaults() {
     assert_eq!(config.partners[0].endpoint, None);
     assert_eq!(config.agreements[0].until, "2027-01-01");
     assert_eq!(config.limits, Limits::default());
+    assert!(config.inputs.enabled);
+    assert_eq!(config.inputs.directory.path, Path::new(Inputs::DIRECTORY));
+    assert_eq!((config.inputs.retention_days, config.inputs.bytes), (Inputs::RETENTION_DAYS, Inputs::BYTES));
 }
 
 fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {

@@ -92,6 +92,21 @@ pub(super) fn duration(value: &DeValue<'_>, bounds: RangeInclusive<Duration>) ->
     }
 }
 
+/// Whole days such as `"400d"`, within bounds.
+pub(super) fn days(value: &DeValue<'_>, bounds: RangeInclusive<u32>) -> Result<u32, Complaint> {
+    let fix = format!("give days from {}d to {}d, such as \"400d\"", bounds.start(), bounds.end());
+    if value.is_integer() {
+        return Err(expected("days with their unit", value, &fix));
+    }
+    let text = text(value)?;
+    let digits = text.strip_suffix('d').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit()));
+    match digits.map(str::parse::<u32>) {
+        Some(Ok(days)) if bounds.contains(&days) => Ok(days),
+        Some(_) if digits != Some("") => Err(Complaint::new(format!("{} is out of bounds", quote(text)), fix)),
+        _ => Err(Complaint::new(format!("{} is not a number of days", quote(text)), fix)),
+    }
+}
+
 /// A time in the largest unit that shows it whole.
 fn shown(duration: Duration) -> String {
     let millis = duration.as_millis();

@@ -2,8 +2,8 @@
 //!
 //! The interpreter is no sandbox: source can make its parser run for hours, its stack overflow, its memory grow without
 //! end. So it runs in a child: our own program, with limits that the child puts on itself before it reads a byte, no
-//! environment, no descriptors but the one to us, and an end that comes with ours. What breaks it breaks the child alone,
-//! and says so. The way there and back is a pair of sockets, so that every wait has a deadline.
+//! environment, nothing that this program has open but the link to it, and an end that comes with ours. What breaks it
+//! breaks the child alone, and says so. The way there and back is a pair of sockets, so that every wait has a deadline.
 
 mod child;
 mod limits;

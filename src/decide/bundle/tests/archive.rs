@@ -1,6 +1,6 @@
 //! Archives: both layouts, every limit at its boundary, and what a hostile tarball may try.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
@@ -90,6 +90,10 @@ fn an_archive_is_the_same_policy_as_its_directory() {
     assert!(packed.file("README.md").is_some() && packed.file("notes.txt").is_none());
     let bytes = packed.pack().unwrap();
     assert_eq!(bytes, packed.pack().unwrap());
+    // OPA finds no module under a name without the slash.
+    let mut first = [0];
+    flate2::read::GzDecoder::new(&bytes[..]).read_exact(&mut first).unwrap();
+    assert_eq!(first, *b"/");
     assert_eq!(Archive::unpack(&bytes).unwrap(), packed);
     let file = directory.path().join("bundle.tar.gz");
     std::fs::write(&file, &bytes).unwrap();

@@ -1,6 +1,7 @@
 //! What bundles are taken, and that no other is.
 
 mod archive;
+mod mutations;
 mod signature;
 
 use super::*;

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::types::Timestamp;
 
-const NOW: Timestamp = Timestamp::from_seconds(1_795_219_200);
+pub(super) const NOW: Timestamp = Timestamp::from_seconds(1_795_219_200);
 
 /// A key pair made for one test.
-struct Pair {
+pub(super) struct Pair {
     signer: BundleSigner,
     public: String,
 }
@@ -22,7 +22,7 @@ fn pair(algorithm: &'static rcgen::SignatureAlgorithm, id: &str) -> Pair {
     Pair { signer: BundleSigner::new(id.to_owned(), &key.serialize_pem()).unwrap(), public: key.public_key_pem() }
 }
 
-fn ed25519(id: &str) -> Pair {
+pub(super) fn ed25519(id: &str) -> Pair {
     pair(&rcgen::PKCS_ED25519, id)
 }
 
@@ -31,7 +31,7 @@ impl Pair {
         BundleKey::new(id.map(str::to_owned), &self.public, None).unwrap()
     }
 
-    fn keys(&self) -> BundleKeys {
+    pub(super) fn keys(&self) -> BundleKeys {
         BundleKeys::new(vec![self.key(Some("regulator"))]).unwrap()
     }
 
@@ -41,7 +41,7 @@ impl Pair {
     }
 }
 
-fn signed(pair: &Pair, revision: &str) -> Archive {
+pub(super) fn signed(pair: &Pair, revision: &str) -> Archive {
     archive(&files(revision)).sign(&pair.signer, NOW, None).unwrap()
 }
 

@@ -63,7 +63,11 @@ fn configuration() -> Config {
         .wasm_simd(false)
         .wasm_tail_call(false)
         .concurrency_support(false)
+        // A list of frames would hide the policy's own message.
+        .wasm_backtrace_max_frames(None)
         .epoch_interruption(true)
+        // Compiling a large module takes a core for a while: one, so that the others go on deciding.
+        .parallel_compilation(false)
         .max_wasm_stack(WASM_STACK_BYTES)
         .async_stack_size(FIBER_STACK_BYTES)
         .cranelift_opt_level(OptLevel::Speed);

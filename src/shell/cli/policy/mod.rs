@@ -1,8 +1,13 @@
-//! `sekisho policy`: ask a policy, run its cases, check it, forget what was accepted.
+//! `sekisho policy`: ask a policy, run its cases, check and try it; build, sign and verify bundles; decide again what was
+//! recorded; forget what was accepted; agreements and offers in ODRL.
 
 mod attempt;
+mod build;
 mod check;
 mod forget;
+mod odrl;
+mod replay;
+mod sign;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -26,6 +31,12 @@ pub(super) enum Command {
     Eval(EvalOptions),
     /// Run the policy's worked cases
     Test(TestOptions),
+    /// Compile a policy with opa and pack it as a bundle that gateways take
+    Build(build::Options),
+    /// Sign a bundle, in OPA's format
+    Sign(sign::SignOptions),
+    /// Check who signed a bundle, and that it is whole
+    Verify(sign::VerifyOptions),
     /// Look for what is wrong with a policy, without asking it
     Check(check::CheckOptions),
     /// Forget which revision was accepted from a source, so that an older one may be taken; the gateway must not run
@@ -35,12 +46,18 @@ pub(super) enum Command {
     /// Interpret a policy for another process of this program
     #[command(hide = true)]
     Confined(OwnLimits),
+    /// Decide recorded exchanges again by another policy, and list every one that would change
+    Replay(replay::ReplayOptions),
+    /// Write what datasets are offered for, in ODRL
+    Export(odrl::ExportOptions),
+    /// Tell what the gateway would enforce of an agreement in ODRL
+    Import(odrl::ImportOptions),
 }
 
 #[derive(Debug, Args)]
 pub(super) struct EvalOptions {
-    /// Policy directory; the built-in reference policy when absent
-    #[arg(long, value_name = "DIR")]
+    /// Policy directory or bundle; the built-in reference policy when absent
+    #[arg(long, value_name = "PATH")]
     policy: Option<PathBuf>,
     /// One input (JSON), `-` for stdin
     #[arg(long, value_name = "FILE", required_unless_present = "inputs", conflicts_with = "inputs")]
@@ -52,8 +69,8 @@ pub(super) struct EvalOptions {
 
 #[derive(Debug, Args)]
 pub(super) struct TestOptions {
-    /// Policy directory
-    #[arg(value_name = "DIR", default_value = "policies/dfft")]
+    /// Policy directory or bundle
+    #[arg(value_name = "PATH", default_value = "policies/dfft")]
     policy: PathBuf,
     /// Print the outcome of every case as JSON
     #[arg(long)]
@@ -64,17 +81,24 @@ pub(super) fn run(command: Command) -> Result<Verdict> {
     match command {
         Command::Eval(options) => eval(&options),
         Command::Test(options) => test(&options),
+        Command::Build(options) => build::run(&options),
+        Command::Sign(options) => sign::sign(&options),
+        Command::Verify(options) => sign::verify(&options),
         Command::Check(options) => check::run(&options),
         Command::Forget(options) => forget::forget(&options),
         Command::Try(options) => attempt::run(&options),
         // It ran before this: no log and no thread may be there.
         Command::Confined(_) => bail!("this command is for this program alone"),
+        Command::Replay(options) => replay::run(&options),
+        Command::Export(options) => odrl::export(&options),
+        Command::Import(options) => odrl::import(&options),
     }
 }
 
-fn load(directory: Option<&Path>) -> Result<(Bundle, Policy)> {
-    let bundle = match directory {
-        Some(directory) => Bundle::read(directory)?,
+/// A policy that is ready to be asked. What is in an archive runs in the sandbox: it has a module, or it is refused.
+fn load(path: Option<&Path>) -> Result<(Bundle, Policy)> {
+    let bundle = match path {
+        Some(path) => Bundle::open(path)?,
         None => Bundle::built_in()?,
     };
     let policy = Policy::compile(&bundle, PATIENCE)?;
@@ -164,4 +188,17 @@ fn test(options: &TestOptions) -> Result<Verdict> {
         println!("{} {}: {passed} cases hold, {failed} do not", identity.id, identity.revision);
     }
     Ok(if failed == 0 { Verdict::Yes } else { Verdict::No })
+}
+
+/// Puts a file in the place of what was there, whole or not at all.
+fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let mut draft = path.as_os_str().to_owned();
+    draft.push(".new");
+    let write = || {
+        let mut file = std::fs::File::create(&draft)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&draft, path)
+    };
+    write().with_context(|| format!("writing {}", path.display()))
 }

@@ -1,0 +1,163 @@
+//! The policy that is tried, and what it says of an input.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::{Map, Value};
+
+use crate::decide::{Bundle, Granularity, InputPaths, Policy, PolicyIdentity, PolicySet, Verdict};
+use crate::record::Declaration;
+use crate::types::Obligation;
+
+/// One policy, or several that would be in force together.
+pub struct Candidate {
+    policies: PolicySet,
+    reads: InputPaths,
+    time: Granularity,
+    at: Option<String>,
+}
+
+/// What the candidate says of one input.
+#[derive(Debug, Clone)]
+pub(super) struct Answer {
+    pub(super) verdict: Verdict,
+    /// Why there is no decision; the verdict is then `deny`, as the gateway's would be.
+    pub(super) code: Option<&'static str>,
+    pub(super) rules: Vec<String>,
+    pub(super) obligations: Vec<Obligation>,
+    /// What the candidate reads and the input does not hold.
+    pub(super) absent: Box<[String]>,
+}
+
+impl Candidate {
+    /// Reads and compiles the policies at these paths. One evaluation may take `budget`.
+    ///
+    /// # Errors
+    /// When one cannot be read or does not compile, with file and line.
+    pub fn read(paths: &[impl AsRef<Path>], budget: Duration) -> Result<Self> {
+        let mut bundles = Vec::new();
+        for path in paths.iter().map(AsRef::as_ref) {
+            if !path.is_dir() {
+                bail!("{}: not a policy directory", path.display());
+            }
+            bundles.push(Bundle::read(path).with_context(|| format!("policy {}", path.display()))?);
+        }
+        Self::of(&bundles, budget)
+    }
+
+    /// Compiles bundles to be in force together. One evaluation may take `budget`.
+    ///
+    /// # Errors
+    /// When one does not compile, two go by one id, or there is none.
+    pub fn of(bundles: &[Bundle], budget: Duration) -> Result<Self> {
+        let (mut reads, mut time) = (InputPaths::default(), Granularity::Date);
+        let mut policies = Vec::new();
+        for bundle in bundles {
+            let metadata = &bundle.manifest().metadata;
+            reads = reads.union(&metadata.inputs);
+            time = time.max(metadata.time);
+            policies.push(Arc::new(Policy::compile(bundle, budget)?));
+        }
+        Ok(Self { policies: PolicySet::new(policies)?, reads, time, at: None })
+    }
+
+    /// The same, asked at another time: `YYYY-MM-DD`, or RFC 3339 in UTC.
+    pub fn asked_at(self, at: String) -> Self {
+        Self { at: Some(at), ..self }
+    }
+
+    /// Which policy it is.
+    pub fn identity(&self) -> &PolicyIdentity {
+        self.policies.identity()
+    }
+
+    /// What it reads and a policy with this declaration did not.
+    pub(super) fn lacking(&self, declared: &Declaration) -> Vec<String> {
+        // A declaration that names no part of an input was written by nobody we know: it covers nothing.
+        let seen = InputPaths::try_from(declared.inputs.iter().cloned().collect::<std::collections::BTreeSet<_>>());
+        let seen = seen.unwrap_or_default();
+        let exact = serde_json::from_value::<Granularity>(declared.time.as_str().into());
+        let exact = exact.is_ok_and(|seen| seen >= self.time);
+        let covered = |path: &&str| match path.split_once('.') {
+            None if *path == "at" => self.at.is_some() || (exact && seen.covers("at", None)),
+            None => seen.covers(path, None),
+            Some((section, member)) => seen.covers(section, Some(member)),
+        };
+        self.reads.iter().filter(|path| !covered(path)).map(str::to_owned).collect()
+    }
+
+    /// What it says of an input. No decision is a denial.
+    pub(super) fn decide(&self, input: &str) -> Answer {
+        let Ok(Value::Object(input)) = serde_json::from_str(input) else {
+            // A gateway asks about objects only; whoever made this digest did not.
+            return Answer::none("input_unreadable", Box::default());
+        };
+        let absent = self.reads.iter().filter(|path| !self.holds(&input, path)).map(str::to_owned).collect();
+        match self.policies.evaluate(&self.view(input).to_string()) {
+            Ok(decision) => {
+                let mut rules: Vec<String> = decision.reasons().iter().map(|reason| reason.rule.clone()).collect();
+                rules.dedup();
+                let obligations = decision.obligations().to_vec();
+                Answer { verdict: decision.verdict(), code: None, rules, obligations, absent }
+            }
+            Err(error) => Answer::none(error.code(), absent),
+        }
+    }
+
+    fn holds(&self, input: &Map<String, Value>, path: &str) -> bool {
+        match path.split_once('.') {
+            None if path == "at" => self.at.is_some() || input.contains_key("at"),
+            None => input.contains_key(path),
+            Some((section, member)) => input.get(section).and_then(|section| section.get(member)).is_some(),
+        }
+    }
+
+    /// The input as the candidate would see it: what it declares, and the time as exactly as it declares.
+    fn view(&self, input: Map<String, Value>) -> Value {
+        let mut seen = Map::new();
+        for (name, value) in input {
+            match value {
+                value if self.reads.covers(&name, None) => {
+                    seen.insert(name, value);
+                }
+                Value::Object(members) => {
+                    let members: Map<String, Value> =
+                        members.into_iter().filter(|(member, _)| self.reads.covers(&name, Some(member))).collect();
+                    if self.reads.iter().any(|path| path.split_once('.').is_some_and(|(section, _)| section == name)) {
+                        seen.insert(name, Value::Object(members));
+                    }
+                }
+                _ => {}
+            }
+        }
+        if self.reads.covers("at", None) {
+            let recorded = seen.remove("at");
+            let at = self.at.clone().or_else(|| Some(recorded.as_ref()?.as_str()?.to_owned()));
+            if let Some(at) = at {
+                seen.insert("at".to_owned(), coarse(&at, self.time).into());
+            }
+        }
+        Value::Object(seen)
+    }
+}
+
+impl Answer {
+    fn none(code: &'static str, absent: Box<[String]>) -> Self {
+        Self { verdict: Verdict::Deny, code: Some(code), rules: Vec::new(), obligations: Vec::new(), absent }
+    }
+}
+
+/// A time as it looks at a granularity. A date has no hour to leave out, and stays.
+fn coarse(at: &str, granularity: Granularity) -> String {
+    let (length, rest) = match granularity {
+        Granularity::Date => ("YYYY-MM-DD".len(), ""),
+        Granularity::Hour => ("YYYY-MM-DDThh".len(), ":00:00Z"),
+        Granularity::Minute => ("YYYY-MM-DDThh:mm".len(), ":00Z"),
+    };
+    match at.get(..length) {
+        Some(head) if at.len() > "YYYY-MM-DD".len() => format!("{head}{rest}"),
+        _ => at.to_owned(),
+    }
+}

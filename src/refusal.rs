@@ -252,10 +252,18 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         | "log_locked"
         | "log_origin_invalid"
         | "log_rolled_back"
+        | "policy_id_taken"
         | "policy_refused"
+        | "policy_unexpected"
         | "policy_unusable"
         | "pseudonym_key_invalid"
         | "record_key_invalid"
+        | "source_refused"
+        | "source_timeout"
+        | "source_too_large"
+        | "source_unreachable"
+        | "source_unreadable"
+        | "source_unusable"
         | "statement_invalid" => (S::INTERNAL_SERVER_ERROR, OUR_FAULT),
         _ => (S::INTERNAL_SERVER_ERROR, OUR_FAULT),
     }

@@ -21,3 +21,4 @@ mod policies;
 mod policy_check;
 mod replay;
 mod site;
+mod sources;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use sekisho::decide::{BundleKeys, ShadowMode};
+use sekisho::decide::{ARCHIVE_BYTES, BundleKeys, ShadowMode};
 use sekisho::shell::policies::{Place, Policies, PolicySetup, Rules, SourceSetup, forget};
 use sekisho::types::{Clock, ManualClock};
 use serde_json::{Value, json};
@@ -172,8 +172,8 @@ async fn a_broken_bundle_leaves_the_policy_before_it_in_force() {
     interpreted.insert("policy.wasm", b"\0asm".to_vec()).unwrap();
     let tag = HeaderMap::from_iter([(http::header::CONTENT_ENCODING, HeaderValue::from_static("gzip"))]);
     let away = HeaderMap::from_iter([(http::header::LOCATION, HeaderValue::from_static("http://127.0.0.1:1/"))]);
-    let sized = HeaderMap::from_iter([(http::header::CONTENT_LENGTH, HeaderValue::from_static("16777217"))]);
-    let answer = |status, headers, body| Conduct::Answer(status, headers, body);
+    let zeros = |count: usize| vec![0; count].into();
+    let (none, answer) = (HeaderMap::new, |status, headers, body| Conduct::Answer(status, headers, body));
     let broken = [
         ("cut short", Conduct::Offer(first.slice(..first.len() / 2)), "bundle_unreadable"),
         ("of a stranger", Conduct::Offer(next.signed(&stranger)), "bundle_signature_invalid"),
@@ -191,10 +191,11 @@ async fn a_broken_bundle_leaves_the_policy_before_it_in_force() {
             Conduct::Offer(SmallPolicy { id: "dfft", ..next.clone() }.signed(&ministry)),
             "policy_id_taken",
         ),
-        ("gone", answer(StatusCode::NOT_FOUND, HeaderMap::new(), "".into()), "source_refused"),
+        ("gone", answer(StatusCode::NOT_FOUND, none(), "".into()), "source_refused"),
         ("elsewhere", answer(StatusCode::FOUND, away, "".into()), "source_refused"),
         ("packed twice", answer(StatusCode::OK, tag, first.clone()), "source_unreadable"),
-        ("too large", answer(StatusCode::OK, sized, first.clone()), "source_too_large"),
+        ("as large as may be", answer(StatusCode::OK, none(), zeros(ARCHIVE_BYTES)), "bundle_unreadable"),
+        ("too large", answer(StatusCode::OK, none(), zeros(ARCHIVE_BYTES + 1)), "source_too_large"),
     ];
     for (what, conduct, code) in broken {
         server.behave(conduct);
@@ -205,7 +206,7 @@ async fn a_broken_bundle_leaves_the_policy_before_it_in_force() {
         assert_eq!(get_open(&world).await.status, 200, "{what}");
     }
     let line = status(&world).await;
-    assert_eq!((&line["failure"]["since"], &line["failure"]["looks"]), (&json!(START), &json!(12)));
+    assert_eq!((&line["failure"]["since"], &line["failure"]["looks"]), (&json!(START), &json!(13)));
 
     server.offer(next.signed(&ministry));
     let line = poll(&world).await;

@@ -304,3 +304,19 @@ fn digest(found: &Found) -> Option<Digest> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_is_not_reached_is_asked_ever_more_seldom() {
+        let minute = Duration::from_secs(60);
+        let waits: Vec<u64> = (0..9).map(|failures| waiting(minute, failures).as_secs()).collect();
+        assert_eq!(waits, [60, 5, 10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(waiting(minute, u32::MAX), MOST_RETRY);
+        // One that is polled daily is never asked more seldom than that, and soon at first.
+        let day = Duration::from_secs(86_400);
+        assert_eq!((waiting(day, 1), waiting(day, u32::MAX)), (RETRY, day));
+    }
+}

@@ -142,7 +142,8 @@ impl Kept {
     /// too long; the looks go on.
     pub async fn poll(&self) -> bool {
         let mut looks = JoinSet::new();
-        for asker in self.askers.iter().cloned() {
+        for asker in &self.askers {
+            let asker = asker.clone();
             looks.spawn(async move {
                 let (told, looked) = oneshot::channel();
                 asker.send(told).await.is_ok() && looked.await.is_ok()

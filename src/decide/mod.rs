@@ -10,6 +10,7 @@ mod bundle;
 mod cases;
 mod decision;
 mod engine;
+mod explain;
 mod inputs;
 mod policy;
 mod policy_set;
@@ -24,6 +25,10 @@ pub use approval::{Approval, Approvals};
 pub use bundle::{Bundle, BundleFile, Manifest, Metadata, WasmModule};
 pub use cases::{Case, CaseOutcome, run_cases};
 pub use decision::{Decision, Effect, PolicyIdentity, Reason, Verdict};
+pub use explain::{
+    Ask, Change, ConditionAccount, DefinitionAccount, Explanation, Law, Nature, Outcome, Reading, RuleAccount, Source,
+    Way, explain,
+};
 pub use inputs::{Granularity, InputPaths, SECTIONS};
 pub use policy::{BUDGET, Policy};
 pub use policy_set::{InForce, PolicySet};

@@ -1,4 +1,6 @@
-//! `sekisho policy`: ask a policy, run its cases.
+//! `sekisho policy`: ask a policy, explain its decisions, run its cases.
+
+mod explain;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -19,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) enum Command {
     /// Print the decision on an input
     Eval(EvalOptions),
+    /// Tell why an input is decided as it is, and what would have permitted it
+    Explain(explain::ExplainOptions),
     /// Run the policy's worked cases
     Test(TestOptions),
 }
@@ -49,6 +53,7 @@ pub(super) struct TestOptions {
 pub(super) fn run(command: Command) -> Result<Verdict> {
     match command {
         Command::Eval(options) => eval(&options),
+        Command::Explain(options) => explain::run(&options),
         Command::Test(options) => test(&options),
     }
 }

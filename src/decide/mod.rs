@@ -8,6 +8,7 @@ mod agreement;
 mod approval;
 mod bundle;
 mod cases;
+mod coverage;
 mod decision;
 mod engine;
 mod explain;
@@ -24,6 +25,7 @@ pub use agreement::{Agreement, Agreements};
 pub use approval::{Approval, Approvals};
 pub use bundle::{Bundle, BundleFile, Manifest, Metadata, WasmModule};
 pub use cases::{Case, CaseOutcome, run_cases};
+pub use coverage::{Coverage, FileCoverage, Line, RuleCoverage, coverage};
 pub use decision::{Decision, Effect, PolicyIdentity, Reason, Verdict};
 pub use explain::{
     Ask, Change, ConditionAccount, DefinitionAccount, Explanation, Law, Nature, Outcome, Reading, RuleAccount, Source,

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use regorus::unstable::{AssignOp, Expr, Literal, LiteralStmt, Module, Query, Rule, RuleBody, RuleHead};
+use regorus::unstable::{AssignOp, Expr, Literal, LiteralStmt, Module, Query, Rule, RuleBody, RuleHead, Span};
 use serde_json::Value;
 
 use crate::decide::{Bundle, DecideError};
@@ -181,10 +181,20 @@ fn conditions(query: &Query, imports: &BTreeMap<String, Vec<String>>) -> Vec<Con
         let bound = bound_by(statement);
         let alone = bound.is_empty() && mentions.names.is_disjoint(&locals);
         locals.extend(bound);
-        let (line, text) = (statement.span.line as usize, statement.span.text().to_owned());
+        let (line, text) = (statement.span.line as usize, source_text(&statement.span));
         conditions.push(Condition { line, text, mentions, alone });
     }
     conditions
+}
+
+/// The text of a statement. The parser's spans leave out the quotes of a text that stands first or last.
+fn source_text(span: &Span) -> String {
+    let (start, end) = (span.start as usize, span.end as usize);
+    let whole = span.source.contents();
+    let quote = |place: usize| matches!(whole.as_bytes().get(place), Some(b'"' | b'`'));
+    let start = if start > 0 && quote(start - 1) { start - 1 } else { start };
+    let end = if quote(end) { end + 1 } else { end };
+    whole.get(start..end).unwrap_or_default().trim().to_owned()
 }
 
 /// The variables that a statement gives to those after it.

@@ -28,8 +28,8 @@ pub use cases::{Case, CaseOutcome, run_cases};
 pub use coverage::{Coverage, FileCoverage, Line, RuleCoverage, coverage};
 pub use decision::{Decision, Effect, PolicyIdentity, Reason, Verdict};
 pub use explain::{
-    Ask, Change, ConditionAccount, DefinitionAccount, Explanation, Law, Nature, Outcome, Reading, RuleAccount, Source,
-    Way, explain,
+    Ask, Change, ConditionAccount, DefinitionAccount, EVALUATIONS, Explanation, Law, Nature, Outcome, Reading,
+    RuleAccount, Source, Way, explain,
 };
 pub use inputs::{Granularity, InputPaths, SECTIONS};
 pub use policy::{BUDGET, Policy};

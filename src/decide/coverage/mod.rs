@@ -1,6 +1,7 @@
 //! How much of a policy its worked cases reach: lines that no case evaluates, and rules that no case shows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use regorus::utils::limits::ExecutionTimerConfig;
@@ -96,9 +97,9 @@ pub fn coverage(bundle: &Bundle) -> Result<Coverage, DecideError> {
             .map_err(|error| unusable(&format!("{}:{}", file.path, error.line()), &error))?;
         for case in cases {
             engine.set_input_json(&case.input.to_string()).map_err(|error| unusable(&case.id, &error))?;
-            let Some(document) = engine.eval_rule(rule.clone()).ok().and_then(|value| value.to_json_str().ok()) else {
-                continue;
-            };
+            let evaluated = catch_unwind(AssertUnwindSafe(|| engine.eval_rule(rule.clone())));
+            let evaluated = evaluated.map_err(|_| unusable(&case.id, &"the policy engine crashed on this case"))?;
+            let Some(document) = evaluated.ok().and_then(|value| value.to_json_str().ok()) else { continue };
             if let Ok(decision) = Decision::read(&document, bundle.identity().clone().into()) {
                 seen.push(Seen::new(case, &decision));
             }

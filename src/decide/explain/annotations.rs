@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 
 use crate::decide::{Bundle, BundleFile, DecideError};
 
+/// The deepest indentation read, in columns: far more than an annotation needs, and a bound on nesting.
+const DEEPEST: usize = 64;
+
 /// A law as the policy states it: one rule id with what its annotations say.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Law {
@@ -190,6 +193,9 @@ impl<'a> Reader<'a> {
     }
 
     fn read(mut self) -> Found<Value> {
+        if let Some((number, ..)) = self.lines.iter().find(|(_, indent, _)| *indent > DEEPEST) {
+            return Err((*number, format!("annotations are indented by {DEEPEST} columns at most")));
+        }
         let members = self.members(0)?;
         match self.lines.get(self.at) {
             Some((number, ..)) => Err((*number, "this line is indented like no other of its annotation".to_owned())),
@@ -254,6 +260,9 @@ impl<'a> Reader<'a> {
 fn scalar(number: usize, text: &str) -> Found<Value> {
     if let Some(inside) = text.strip_prefix('[') {
         let inside = inside.strip_suffix(']').ok_or((number, "a list in brackets ends on its line".to_owned()))?;
+        if inside.contains('[') {
+            return Err((number, "a list in brackets holds plain items and no other list".to_owned()));
+        }
         let items = inside.split(',').map(str::trim).filter(|item| !item.is_empty());
         return items.map(|item| scalar(number, item)).collect::<Found<Vec<_>>>().map(Value::Array);
     }

@@ -109,7 +109,7 @@ pub struct ConditionAccount {
     pub because: Vec<DefinitionAccount>,
 }
 
-/// Explains the decision on an input.
+/// Explains the decision on an input; the search for what would have permitted it takes so many `evaluations` at most.
 ///
 /// # Errors
 /// [`DecideError`] when there is no decision to explain, or the policy's source or annotations cannot be read.
@@ -118,6 +118,7 @@ pub fn explain(
     input: &Value,
     ask: &mut Ask<'_>,
     reading: Reading,
+    evaluations: usize,
 ) -> Result<Explanation, DecideError> {
     let decision = ask(input)?;
     let (laws, places) = laws(bundle)?;
@@ -142,7 +143,7 @@ pub fn explain(
         outline: &outline,
         tracer: tracer.as_mut(),
         ask,
-        left: EVALUATIONS,
+        left: evaluations,
     };
     let mut found = search.run(&laws, &starts)?;
     let mut rules = Vec::new();

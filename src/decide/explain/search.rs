@@ -15,7 +15,7 @@ use super::trace::{Trace, Tracer};
 use super::{Ask, Law};
 use crate::decide::{DecideError, Decision, Verdict};
 
-/// Evaluations that one search may take: seconds of a person's time.
+/// Evaluations that one search takes at most: seconds of a person's time.
 pub const EVALUATIONS: usize = 6000;
 /// The most ways reported for one reason.
 const MOST_WAYS: usize = 6;
@@ -92,6 +92,9 @@ struct Tried {
     value: Option<Value>,
 }
 
+/// Values that make conditions come out otherwise, by their field and by how they then come out.
+type Steps = BTreeMap<(String, Trace), Vec<Tried>>;
+
 impl Search<'_, '_> {
     /// Searches for each rule that stands against a permit. `laws` gives what it reads, `starts` where it is defined.
     pub(super) fn run(&mut self, laws: &[Law], starts: &BTreeMap<String, Vec<usize>>) -> Result<Found, DecideError> {
@@ -121,8 +124,8 @@ impl Search<'_, '_> {
 
     /// One rule: single changes, then pairs where no single change of a paper or a choice does.
     fn rule(&mut self, rule: &str, law: &Law, reached: &BTreeSet<usize>) -> Result<Vec<Way>, DecideError> {
-        let before = self.trace(self.input, reached)?;
-        let (mut ways, mut steps): (Vec<Way>, BTreeMap<(String, Trace), Vec<Tried>>) = (Vec::new(), BTreeMap::new());
+        let before = self.trace(self.input, reached);
+        let (mut ways, mut steps) = (Vec::new(), Steps::new());
         let mut fields: Vec<&String> = law.inputs.iter().collect();
         fields.sort_by_key(|path| nature(path));
         for path in fields {
@@ -130,7 +133,7 @@ impl Search<'_, '_> {
             for value in self.candidates.of(path, self.input, reached) {
                 let changed = with(self.input, path, value.as_ref());
                 let Some(decision) = self.decide(&changed)? else { return Ok(finished(ways)) };
-                let trace = self.trace(&changed, reached)?;
+                let trace = self.trace(&changed, reached);
                 if removed(&decision, rule) {
                     let known =
                         same.iter_mut().find(|(other, way)| *other == trace && way.decision == decision.verdict());
@@ -155,12 +158,7 @@ impl Search<'_, '_> {
     }
 
     /// Pairs of values, each of which alone changed how a condition came out.
-    fn pairs(
-        &mut self,
-        rule: &str,
-        steps: &BTreeMap<(String, Trace), Vec<Tried>>,
-        ways: &mut Vec<Way>,
-    ) -> Result<(), DecideError> {
+    fn pairs(&mut self, rule: &str, steps: &Steps, ways: &mut Vec<Way>) -> Result<(), DecideError> {
         let mut steps: Vec<&Vec<Tried>> = steps.values().collect();
         steps.sort_by_key(|step| nature(&step[0].path));
         let mut pairs: Vec<(&Vec<Tried>, &Vec<Tried>)> = Vec::new();
@@ -241,22 +239,21 @@ impl Search<'_, '_> {
 
     /// The decision on a changed input; `None` when the budget is spent. An input on which the policy fails is no way out.
     fn decide(&mut self, input: &Value) -> Result<Option<Decision>, DecideError> {
-        loop {
-            let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
-            self.left = left;
-            return match (self.ask)(input) {
-                Ok(decision) => Ok(Some(decision)),
-                Err(DecideError::Bundle { code, why }) => Err(DecideError::Bundle { code, why }),
-                // Nothing is known of it, so it stays as it was.
-                Err(_) => Ok(Some(self.decision.clone())),
-            };
+        let Some(left) = self.left.checked_sub(1) else { return Ok(None) };
+        self.left = left;
+        match (self.ask)(input) {
+            Ok(decision) => Ok(Some(decision)),
+            Err(DecideError::Bundle { code, why }) => Err(DecideError::Bundle { code, why }),
+            // Nothing is known of it, so it stays as it was.
+            Err(_) => Ok(Some(self.decision.clone())),
         }
     }
 
-    fn trace(&mut self, input: &Value, definitions: &BTreeSet<usize>) -> Result<Trace, DecideError> {
-        let Some(tracer) = &mut self.tracer else { return Ok(Trace::default()) };
-        let trace = tracer.trace(input)?;
-        Ok(tracer.about(&trace, definitions))
+    fn trace(&mut self, input: &Value, definitions: &BTreeSet<usize>) -> Trace {
+        let Some(tracer) = &mut self.tracer else { return Trace::default() };
+        // A condition that fails on a changed input only makes the search know less.
+        let trace = tracer.trace(input).unwrap_or_default();
+        tracer.about(&trace, definitions)
     }
 
     fn change(&self, path: &str, to: Option<Value>) -> Change {

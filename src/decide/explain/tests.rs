@@ -37,8 +37,12 @@ impl Subject {
     }
 
     fn explain(&self, input: &Value, reading: Reading) -> Explanation {
+        self.explain_within(input, reading, EVALUATIONS)
+    }
+
+    fn explain_within(&self, input: &Value, reading: Reading, evaluations: usize) -> Explanation {
         let mut ask = |input: &Value| self.policy.evaluate(&input.to_string());
-        explain(&self.bundle, input, &mut ask, reading).unwrap()
+        explain(&self.bundle, input, &mut ask, reading, evaluations).unwrap()
     }
 
     fn cases(&self) -> Vec<Case> {
@@ -130,7 +134,7 @@ fn every_rule_is_explained_where_it_fires_and_where_it_does_not() {
             .filter(|(_, decision)| fires(decision))
             .min_by_key(|(_, decision)| decision.reasons().len())
             .unwrap_or_else(|| panic!("no case for {rule}"));
-        let told = subject.explain(input, Reading::Source);
+        let told = subject.explain_within(input, Reading::Source, 60);
         let account = told.rules.iter().find(|account| account.law.rule == *rule).unwrap();
         assert!(account.fired, "{rule}");
         assert!(!account.law.title.is_empty() && !account.law.description.is_empty() && !account.law.basis.is_empty());
@@ -159,6 +163,24 @@ fn a_permit_needs_no_way_out() {
     let told = subject.explain(&subject.case("P1-c"), Reading::Source);
     assert_eq!(told.decision.verdict(), Verdict::Permit);
     assert!(told.permitted_if.is_empty() && told.rules.iter().all(|rule| rule.silent_if.is_empty()));
+}
+
+#[test]
+fn a_search_ends_with_its_budget_and_says_so() {
+    let subject = Subject::reference();
+    let input = subject.case("P1-b");
+    let asked = std::cell::Cell::new(0);
+    for budget in [0, 1, 20] {
+        asked.set(0);
+        let mut ask = |input: &Value| {
+            asked.set(asked.get() + 1);
+            subject.policy.evaluate(&input.to_string())
+        };
+        let told = explain(&subject.bundle, &input, &mut ask, Reading::Source, budget).unwrap();
+        // One for the decision itself.
+        assert_eq!(asked.get(), budget + 1);
+        assert!(told.search_cut_short && told.permitted_if.is_empty());
+    }
 }
 
 #[test]
@@ -218,12 +240,15 @@ fn conditions_with_variables_of_their_own_are_told_too() {
 
 #[test]
 fn an_annotation_that_cannot_be_read_is_named() {
+    let deep = format!("# METADATA\n# custom:\n#{}rule: R\n", " ".repeat(66));
     for (annotation, line, word) in [
         ("# METADATA\n# custom\n", 4, "key: value"),
         ("# METADATA\n# title: \"open\n", 4, "quoted"),
         ("# METADATA\n# title: a\n#    more: b\n", 5, "indented"),
         ("# METADATA\n# custom:\n#   inputs: [a,\n", 5, "bracket"),
         ("# METADATA\n# title: a\n# title: b\n", 5, "twice"),
+        ("# METADATA\n# custom:\n#   inputs: [[a]]\n", 5, "no other list"),
+        (deep.as_str(), 5, "64 columns"),
         ("# METADATA\n# custom: {rule: R}\n", 4, "YAML"),
     ] {
         let rego = format!(

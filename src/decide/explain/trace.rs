@@ -5,6 +5,7 @@
 //! engine's own, loops and local variables included, and the policy's source stays as it is.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use regorus::utils::limits::ExecutionTimerConfig;
@@ -58,11 +59,15 @@ impl Tracer {
             return Err(DecideError::unusable(format!("{}: {COLLECTED} is a name kept for explanations", source.path)));
         }
         let (mut texts, mut probes): (BTreeMap<&str, String>, Vec<Probe>) = (BTreeMap::new(), Vec::new());
+        let mut packages = BTreeSet::new();
         for (place, definition) in outline.definitions.iter().enumerate().filter(|(_, one)| !one.function) {
             let Some(head) = outline.heads.get(&definition.file) else { continue };
             let text = texts.entry(&definition.file).or_insert_with(|| head.text.clone());
             for (body, conditions) in definition.bodies.iter().enumerate() {
                 let mut before = String::new();
+                if !conditions.is_empty() {
+                    packages.insert(head.package.clone());
+                }
                 for (number, condition) in conditions.iter().enumerate() {
                     before.push_str(&format!("\t{}\n", condition.text));
                     let mut ask = |alone: bool, conditions: &str| {
@@ -92,8 +97,7 @@ impl Tracer {
             engine.add_policy(format!("{file} (conditions)"), text.clone()).map_err(|error| failed(file, &error))?;
         }
         engine.add_data_json(&bundle.data().to_string()).map_err(|error| failed("the data", &error))?;
-        let packages = texts.keys().filter_map(|file| outline.heads.get(*file)).map(|head| head.package.clone());
-        Ok(Self { engine, packages: packages.collect(), probes })
+        Ok(Self { engine, packages, probes })
     }
 
     /// What holds for this input.
@@ -102,8 +106,11 @@ impl Tracer {
         let mut held = BTreeSet::new();
         for package in &self.packages {
             self.engine.set_input_json(&input.to_string()).map_err(|error| failed(&error))?;
-            // A package without conditions has no such rule.
-            let Ok(found) = self.engine.eval_rule(format!("{package}.{COLLECTED}")) else { continue };
+            let engine = &mut self.engine;
+            let found = catch_unwind(AssertUnwindSafe(|| engine.eval_rule(format!("{package}.{COLLECTED}"))))
+                .map_err(|_| failed(&"the policy engine crashed"))?
+                .map_err(|error| failed(&error))?;
+            // Where nothing holds, the set is empty.
             if let Ok(found) = found.as_set() {
                 held.extend(found.iter().filter_map(|number| usize::try_from(number.as_u64().ok()?).ok()));
             }

@@ -9,7 +9,8 @@ use serde_json::Value;
 
 use super::{load, open};
 use crate::decide::{
-    Change, ConditionAccount, DefinitionAccount, Explanation, Nature, Outcome, Reading, RuleAccount, Way, explain,
+    Change, ConditionAccount, DefinitionAccount, EVALUATIONS, Effect, Explanation, Nature, Outcome, Reading,
+    RuleAccount, Verdict as Decided, Way, explain,
 };
 use crate::shell::cli::Verdict;
 
@@ -40,7 +41,7 @@ pub(super) fn run(options: &ExplainOptions) -> Result<Verdict> {
     let input: Value =
         serde_json::from_reader(open(path)?).with_context(|| format!("{} is not JSON", path.display()))?;
     let mut ask = |input: &Value| policy.evaluate(&input.to_string());
-    let explanation = explain(&bundle, &input, &mut ask, Reading::Source)?;
+    let explanation = explain(&bundle, &input, &mut ask, Reading::Source, EVALUATIONS)?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     match options.json {
         true => writeln!(out, "{}", serde_json::to_string(&explanation)?)?,
@@ -48,8 +49,8 @@ pub(super) fn run(options: &ExplainOptions) -> Result<Verdict> {
     }
     out.flush()?;
     Ok(match explanation.decision.verdict() {
-        crate::decide::Verdict::Permit => Verdict::Yes,
-        crate::decide::Verdict::Review | crate::decide::Verdict::Deny => Verdict::No,
+        Decided::Permit => Verdict::Yes,
+        Decided::Review | Decided::Deny => Verdict::No,
     })
 }
 
@@ -74,7 +75,7 @@ fn words(explanation: &Explanation) -> String {
             page.push_str(&format!("\n{}: {}\n  Remedy: {}\n", reason.rule, reason.why, reason.remedy));
         }
     }
-    if explanation.decision.verdict() != crate::decide::Verdict::Permit {
+    if explanation.decision.verdict() != Decided::Permit {
         page.push_str("\nWhat would permit it\n");
         for way in &explanation.permitted_if {
             page.push_str(&format!("  - permitted if it were the case that {}\n", condition(way)));
@@ -108,8 +109,8 @@ fn account(rule: &RuleAccount) -> String {
     }
     for reason in &rule.reasons {
         let effect = match reason.effect {
-            crate::decide::Effect::Deny => "Denies",
-            crate::decide::Effect::Review => "Asks for a person",
+            Effect::Deny => "Denies",
+            Effect::Review => "Asks for a person",
         };
         text.push_str(&format!("  {effect}: {}\n  Remedy: {}\n", reason.why, reason.remedy));
     }
@@ -169,9 +170,9 @@ fn silence(rule: &RuleAccount) -> String {
 fn condition(way: &Way) -> String {
     let changes: Vec<String> = way.changes.iter().map(change).collect();
     let effect = match way.decision {
-        crate::decide::Verdict::Permit => "",
-        crate::decide::Verdict::Review => " (then a person still has to look)",
-        crate::decide::Verdict::Deny => " (other reasons remain)",
+        Decided::Permit => "",
+        Decided::Review => " (then a person still has to look)",
+        Decided::Deny => " (other reasons remain)",
     };
     format!("{}{effect}", changes.join(" and "))
 }

@@ -231,25 +231,3 @@ fn each_policy_of_a_set_sees_its_own_part_at_its_own_granularity() {
     let (input, _) = asked.question(Direction::Export, false, false).input(alone.reads());
     assert_eq!(alone.evaluate(std::str::from_utf8(&input).unwrap()).unwrap().verdict(), Verdict::Permit);
 }
-
-#[test]
-fn zz_measure() {
-    let asked = Asked::new();
-    let bundle = Bundle::built_in().unwrap();
-    let set = PolicySet::new(vec![Arc::new(Policy::compile(&bundle, Duration::from_secs(10)).unwrap())]).unwrap();
-    for (agreed, known) in [(false, false), (true, true)] {
-        let question = asked.question(Direction::Export, agreed, known);
-        let (input, digest) = question.input(set.reads());
-        set.decide(std::str::from_utf8(&input).unwrap(), digest).unwrap();
-        let mut best = u128::MAX;
-        for _ in 0..200 {
-            let started = std::time::Instant::now();
-            for _ in 0..1000 {
-                let (_, digest) = question.input(set.reads());
-                assert!(std::hint::black_box(set.recall(&digest)).is_some());
-            }
-            best = best.min(started.elapsed().as_nanos() / 1000);
-        }
-        eprintln!("MEASURED {agreed} {known}: {best} ns, {} bytes", input.len());
-    }
-}

@@ -84,7 +84,12 @@ impl<'a> Candidates<'a> {
             }
             found.push(Some([items, missing].concat().into()));
         }
-        found.extend(observed.into_iter().filter(|value| !value.is_null()).map(|value| Some(value.clone())));
+        // Another case's whole list says nothing of this one; where none is stated, or of objects, it is an example.
+        let fits = |value: &&Value| match value.as_array() {
+            Some(items) => current.is_none() || items.iter().any(Value::is_object),
+            None => !value.is_null(),
+        };
+        found.extend(observed.into_iter().filter(fits).map(|value| Some(value.clone())));
         if current.is_some() {
             found.push(None);
         }

@@ -1,5 +1,6 @@
 //! `sekisho policy explain`: why an input is decided as it is, in words or as JSON.
 
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -159,7 +160,11 @@ fn reason(definition: &DefinitionAccount) -> Option<String> {
 fn silence(rule: &RuleAccount) -> String {
     let failing = rule.definitions.iter().flat_map(|definition| &definition.bodies);
     let failing = failing.filter_map(|body| body.iter().find(|one| one.outcome == Outcome::Fails));
-    let texts: Vec<String> = failing.map(|one| format!("{} ({})", one.text, one.place)).collect();
+    let mut texts: Vec<String> = Vec::new();
+    let mut seen = BTreeSet::new();
+    for one in failing.filter(|one| seen.insert(one.text.as_str())) {
+        texts.push(format!("{} ({})", one.text, one.place));
+    }
     match texts.is_empty() {
         true => "its conditions hold, but this decision does not weigh it".to_owned(),
         false => format!("it is not so that {}", texts.join(", nor that ")),
@@ -179,11 +184,29 @@ fn condition(way: &Way) -> String {
 
 fn change(change: &Change) -> String {
     let Some(to) = &change.to else { return format!("{} were not stated{}", change.path, label(change.nature)) };
-    let mut text = format!("{} were {to}", change.path);
+    let mut text = format!("{} {}", change.path, becomes(change.from.as_ref(), to));
     for other in &change.or {
-        text.push_str(&format!(" or {other}"));
+        text.push_str(&match other.is_array() {
+            true => format!(", or {}", becomes(change.from.as_ref(), other)),
+            false => format!(" or {other}"),
+        });
     }
     text + label(change.nature)
+}
+
+/// What another value would be: of a list, what is more or less in it.
+fn becomes(from: Option<&Value>, to: &Value) -> String {
+    if let (Some(Value::Array(from)), Value::Array(to)) = (from, to) {
+        let listed = |items: &[&Value]| items.iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ");
+        let gone: Vec<&Value> = from.iter().filter(|item| !to.contains(item)).collect();
+        let new: Vec<&Value> = to.iter().filter(|item| !from.contains(item)).collect();
+        match (gone.is_empty(), new.is_empty()) {
+            (false, true) => return format!("were without {}", listed(&gone)),
+            (true, false) => return format!("held {} too", listed(&new)),
+            _ => {}
+        }
+    }
+    format!("were {to}")
 }
 
 fn label(nature: Nature) -> &'static str {
@@ -191,5 +214,22 @@ fn label(nature: Nature) -> &'static str {
         Nature::Choice => " (the requester's choice)",
         Nature::Paper => " (a paper on file)",
         Nature::Fact => " (a fact)",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::becomes;
+
+    #[test]
+    fn of_a_list_only_the_difference_is_told() {
+        let from = json!(["a", "b"]);
+        assert_eq!(becomes(Some(&from), &json!(["b"])), "were without \"a\"");
+        assert_eq!(becomes(Some(&from), &json!(["a", "b", "c"])), "held \"c\" too");
+        assert_eq!(becomes(Some(&from), &json!(["c"])), "were [\"c\"]");
+        assert_eq!(becomes(None, &json!(["a"])), "were [\"a\"]");
+        assert_eq!(becomes(Some(&json!("x")), &json!(true)), "were true");
     }
 }

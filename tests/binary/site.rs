@@ -46,8 +46,7 @@ decision := {
 	input.purpose == "dfft:JointDevelopment"
 }
 "#;
-const MANIFEST: &str =
-    r#"{"revision": "1", "metadata": {"id": "small", "entrypoint": "small/decision", "inputs": ["purpose"]}}"#;
+const MANIFEST: &str = r#"{"revision": "1", "rego_version": 1, "metadata": {"id": "small", "entrypoint": "small/decision", "inputs": ["purpose"]}}"#;
 
 /// Writes [`REGO`] as a policy directory.
 pub fn write_policy(directory: &Path) {

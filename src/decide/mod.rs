@@ -9,8 +9,10 @@ mod approval;
 mod bundle;
 mod cases;
 mod check;
+mod coverage;
 mod decision;
 mod engine;
+mod explain;
 mod inputs;
 mod odrl;
 mod policy;
@@ -34,7 +36,12 @@ pub use cases::{Case, CaseOutcome, run_cases};
 pub use check::{
     Annotation, BUILTINS, Builtin, CheckReport, Finding, OBLIGATIONS, Severity, annotations, check, check_language,
 };
+pub use coverage::{Coverage, FileCoverage, Line, RuleCoverage, coverage};
 pub use decision::{Decision, Effect, PolicyIdentity, Reason, Verdict};
+pub use explain::{
+    Ask, Change, ConditionAccount, DefinitionAccount, EVALUATIONS, Explanation, Law, Nature, Outcome, Reading,
+    RuleAccount, Source, Way, explain,
+};
 pub use inputs::{Granularity, InputPaths, SECTIONS};
 pub use odrl::{Offer, Registry, TermFinding, Terms, TermsSummary, offer, read as read_agreement};
 pub use policy::{BUDGET, EngineOptions, Policy};

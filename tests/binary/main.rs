@@ -18,6 +18,7 @@ mod demo;
 mod odrl;
 mod partners;
 mod policies;
+mod policy_check;
 mod replay;
 mod site;
 mod sources;

@@ -6,6 +6,7 @@
 
 mod annotation;
 mod builtins;
+mod calls;
 mod language;
 mod manifest;
 mod negation;

@@ -46,11 +46,7 @@ fn brackets(file: &BundleFile, findings: &mut Findings) {
     while let Some(byte) = bytes.next() {
         match byte {
             b'\n' => line += 1,
-            b'#' => {
-                if bytes.by_ref().any(|byte| byte == b'\n') {
-                    line += 1;
-                }
-            }
+            b'#' => line += u32::from(bytes.by_ref().any(|byte| byte == b'\n')),
             // A text ends on its line, whatever a parser would say to it.
             b'"' => loop {
                 match bytes.next() {

@@ -10,7 +10,7 @@ use super::{Engine, Program};
 use crate::decide::{Bundle, BundleFile, DecideError};
 
 /// Work units between two looks at the clock: at some 100 ns a unit, an overrun is noticed within a tenth of a millisecond.
-const TIMER_UNITS: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+pub(in crate::decide) const TIMER_UNITS: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 
 /// A bundle's text, from which interpreters are compiled. Each compiles anew: values shared between threads cost a
 /// quarter to a third more CPU, in counting their references.

@@ -7,7 +7,7 @@ mod sandbox;
 #[cfg(test)]
 mod tests;
 
-pub(super) use interpreter::Source;
+pub(super) use interpreter::{Source, TIMER_UNITS};
 pub(super) use sandbox::Compiled;
 
 use super::DecideError;

@@ -23,7 +23,8 @@ fn lines_and_sources_end_at_their_limits() {
     assert_eq!(errors(&line(LINE_BYTES)), []);
     assert_eq!(errors(&line(LINE_BYTES + 1)), [(2, "line_too_long")]);
     // "package p\n" are ten bytes.
-    let source = |bytes: usize| format!("{}{}", "# 456789\n".repeat((bytes - 10) / 9), "#".repeat((bytes - 10) % 9));
+    let comment = format!("# {}\n", "a".repeat(509));
+    let source = |bytes: usize| comment.repeat((bytes - 10) / 512) + &"#".repeat((bytes - 10) % 512);
     assert_eq!(errors(&source(SOURCE_BYTES)), []);
     assert_eq!(errors(&source(SOURCE_BYTES + 1)), [(1, "source_too_large")]);
     assert_eq!(errors("x := \"a\u{2028}b\""), [(2, "control_character")]);
@@ -35,6 +36,6 @@ fn a_chain_is_as_deep_as_it_is_long() {
     assert_eq!(errors(&chain(20)), []);
     let long = errors(&chain(5000));
     assert!(!long.is_empty(), "a chain of 5000 is taken");
-    let reference = format!("x := input{}", ".a\n".repeat(1).trim_end().repeat(200));
+    let reference = format!("x := input{}", ".a".repeat(200));
     assert!(!errors(&reference).is_empty(), "a reference of 200 steps is taken");
 }

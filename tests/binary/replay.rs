@@ -15,7 +15,11 @@ fn candidate(site: &Site, name: &str, forbidden: &str) -> PathBuf {
     let rego = std::fs::read_to_string(directory.join("small.rego")).unwrap();
     std::fs::write(directory.join("small.rego"), rego.replace("dpv:Marketing", forbidden)).unwrap();
     let metadata = json!({ "id": "small", "entrypoint": "small/decision", "inputs": ["purpose"] });
-    std::fs::write(directory.join(".manifest"), json!({ "revision": "2", "metadata": metadata }).to_string()).unwrap();
+    std::fs::write(
+        directory.join(".manifest"),
+        json!({ "revision": "2", "rego_version": 1, "metadata": metadata }).to_string(),
+    )
+    .unwrap();
     directory
 }
 

@@ -137,7 +137,7 @@ budget = "10s"
 id = "open"
 origin = "JP"
 licence = "CC0-1.0"
-purposes = ["dfft:DisasterResponse", "dfft:JointDevelopment"]
+purposes = ["dfft:DisasterResponse"]
 tags = ["privacy:none", "ip:open", "security:tlp-clear"]
 upstream = "{upstream}"
 

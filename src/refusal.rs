@@ -186,6 +186,7 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         "pass_already_used" => (S::UNAUTHORIZED, "The dataset demands a pass that was never shown before."),
         "pass_stale" => (S::UNAUTHORIZED, "The dataset demands a pass that is newer; make a new one."),
         "pass_memory_full" => (S::SERVICE_UNAVAILABLE, "Too many single-use passes in a short time."),
+        "approval_invalid" => (S::BAD_REQUEST, "The approval is not one that an officer signed."),
         "policy_denied" => (S::FORBIDDEN, "The policy denies this; the reasons say why and what would permit it."),
         "review_required" => (S::FORBIDDEN, "A person has to approve this first; the reasons say why."),
         "policy_undefined" | "policy_failed" | "policy_overrun" | "policy_malformed" | "engines_disagree" => {
@@ -209,7 +210,6 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         }
         // Faults of ours or of our configuration. Most keep a gateway from starting; a peer needs to know no more.
         "agreement_unusable"
-        | "approval_invalid"
         | "bundle_builtin_refused"
         | "bundle_cases_fail"
         | "bundle_decision_malformed"

@@ -26,8 +26,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::authenticate::{AuthenticateError, Partner, Partners, PassMinter, PassVerifier, Statements, Tls};
 use crate::decide::{
-    Agreement, Agreements, Approvals, Dataset, DecideError, Direction, InForce, InputPaths, Permit, PolicySet,
-    Question, Ruling, rule,
+    Agreement, Agreements, Approvals, Dataset, DecideError, Direction, InForce, Permit, PolicySet, Question, Ruling,
+    rule,
 };
 use crate::enforce::{BodyError as PayloadError, Cleared, Context, EnforceError, Filter, FilteredBody, PseudonymKeys};
 use crate::forward::{BodyError, Client, Patient, reply_headers, request_headers};
@@ -392,9 +392,8 @@ fn declaration(policies: &PolicySet) -> Declaration {
         policy: identity.digest,
         id: identity.id.clone(),
         revision: identity.revision.clone(),
-        // A question holds everything, whatever its policies read, and the date alone.
-        inputs: InputPaths::everything().iter().map(str::to_owned).collect(),
-        time: "date".to_owned(),
+        inputs: policies.reads().paths().iter().map(str::to_owned).collect(),
+        time: policies.reads().time().as_str().to_owned(),
     }
 }
 

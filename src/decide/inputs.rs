@@ -118,6 +118,15 @@ pub enum Granularity {
 }
 
 impl Granularity {
+    /// The word in manifests.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Date => "date",
+            Self::Hour => "hour",
+            Self::Minute => "minute",
+        }
+    }
+
     /// A time in UTC (RFC 3339, to the minute or a date) as it looks at this granularity. What is no longer than a date, or
     /// no time at all, stays what it is: the policy judges it.
     pub fn coarsen(self, at: &str) -> String {

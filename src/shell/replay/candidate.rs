@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde_json::{Map, Value};
 
 use crate::decide::{Bundle, Granularity, InputPaths, Policy, PolicyIdentity, PolicySet, Verdict};
@@ -14,8 +14,6 @@ use crate::types::Obligation;
 /// One policy, or several that would be in force together.
 pub struct Candidate {
     policies: PolicySet,
-    reads: InputPaths,
-    time: Granularity,
     at: Option<String>,
 }
 
@@ -39,10 +37,7 @@ impl Candidate {
     pub fn read(paths: &[impl AsRef<Path>], budget: Duration) -> Result<Self> {
         let mut bundles = Vec::new();
         for path in paths.iter().map(AsRef::as_ref) {
-            if !path.is_dir() {
-                bail!("{}: not a policy directory", path.display());
-            }
-            bundles.push(Bundle::read(path).with_context(|| format!("policy {}", path.display()))?);
+            bundles.push(Bundle::open(path).with_context(|| format!("policy {}", path.display()))?);
         }
         Self::of(&bundles, budget)
     }
@@ -52,15 +47,8 @@ impl Candidate {
     /// # Errors
     /// When one does not compile, two go by one id, or there is none.
     pub fn of(bundles: &[Bundle], budget: Duration) -> Result<Self> {
-        let (mut reads, mut time) = (InputPaths::default(), Granularity::Date);
-        let mut policies = Vec::new();
-        for bundle in bundles {
-            let metadata = &bundle.manifest().metadata;
-            reads = reads.union(&metadata.inputs);
-            time = time.max(metadata.time);
-            policies.push(Arc::new(Policy::compile(bundle, budget)?));
-        }
-        Ok(Self { policies: PolicySet::new(policies)?, reads, time, at: None })
+        let policies = bundles.iter().map(|bundle| Ok(Arc::new(Policy::compile(bundle, budget)?)));
+        Ok(Self { policies: PolicySet::new(policies.collect::<Result<_>>()?)?, at: None })
     }
 
     /// The same, asked at another time: `YYYY-MM-DD`, or RFC 3339 in UTC.
@@ -79,13 +67,13 @@ impl Candidate {
         let seen = InputPaths::try_from(declared.inputs.iter().cloned().collect::<std::collections::BTreeSet<_>>());
         let seen = seen.unwrap_or_default();
         let exact = serde_json::from_value::<Granularity>(declared.time.as_str().into());
-        let exact = exact.is_ok_and(|seen| seen >= self.time);
+        let exact = exact.is_ok_and(|seen| seen >= self.policies.reads().time());
         let covered = |path: &&str| match path.split_once('.') {
             None if *path == "at" => self.at.is_some() || (exact && seen.covers("at", None)),
             None => seen.covers(path, None),
             Some((section, member)) => seen.covers(section, Some(member)),
         };
-        self.reads.iter().filter(|path| !covered(path)).map(str::to_owned).collect()
+        self.policies.reads().paths().iter().filter(|path| !covered(path)).map(str::to_owned).collect()
     }
 
     /// What it says of an input. No decision is a denial.
@@ -94,7 +82,8 @@ impl Candidate {
             // A gateway asks about objects only; whoever made this digest did not.
             return Answer::none("input_unreadable", Box::default());
         };
-        let absent = self.reads.iter().filter(|path| !self.holds(&input, path)).map(str::to_owned).collect();
+        let absent =
+            self.policies.reads().paths().iter().filter(|path| !self.holds(&input, path)).map(str::to_owned).collect();
         match self.policies.evaluate(&self.view(input).to_string()) {
             Ok(decision) => {
                 let mut rules: Vec<String> = decision.reasons().iter().map(|reason| reason.rule.clone()).collect();
@@ -116,48 +105,23 @@ impl Candidate {
 
     /// The input as the candidate would see it: what it declares, and the time as exactly as it declares.
     fn view(&self, input: Map<String, Value>) -> Value {
-        let mut seen = Map::new();
-        for (name, value) in input {
-            match value {
-                value if self.reads.covers(&name, None) => {
-                    seen.insert(name, value);
-                }
-                Value::Object(members) => {
-                    let members: Map<String, Value> =
-                        members.into_iter().filter(|(member, _)| self.reads.covers(&name, Some(member))).collect();
-                    if self.reads.iter().any(|path| path.split_once('.').is_some_and(|(section, _)| section == name)) {
-                        seen.insert(name, Value::Object(members));
-                    }
-                }
-                _ => {}
-            }
-        }
-        if self.reads.covers("at", None) {
+        let reads = self.policies.reads();
+        let mut seen = reads.paths().project(&Value::Object(input));
+        if let Value::Object(seen) = &mut seen
+            && reads.paths().covers("at", None)
+        {
             let recorded = seen.remove("at");
             let at = self.at.clone().or_else(|| Some(recorded.as_ref()?.as_str()?.to_owned()));
             if let Some(at) = at {
-                seen.insert("at".to_owned(), coarse(&at, self.time).into());
+                seen.insert("at".to_owned(), reads.time().coarsen(&at).into());
             }
         }
-        Value::Object(seen)
+        seen
     }
 }
 
 impl Answer {
     fn none(code: &'static str, absent: Box<[String]>) -> Self {
         Self { verdict: Verdict::Deny, code: Some(code), rules: Vec::new(), obligations: Vec::new(), absent }
-    }
-}
-
-/// A time as it looks at a granularity. A date has no hour to leave out, and stays.
-fn coarse(at: &str, granularity: Granularity) -> String {
-    let (length, rest) = match granularity {
-        Granularity::Date => ("YYYY-MM-DD".len(), ""),
-        Granularity::Hour => ("YYYY-MM-DDThh".len(), ":00:00Z"),
-        Granularity::Minute => ("YYYY-MM-DDThh:mm".len(), ":00Z"),
-    };
-    match at.get(..length) {
-        Some(head) if at.len() > "YYYY-MM-DD".len() => format!("{head}{rest}"),
-        _ => at.to_owned(),
     }
 }

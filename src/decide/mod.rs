@@ -8,8 +8,10 @@ mod agreement;
 mod approval;
 mod bundle;
 mod cases;
+mod coverage;
 mod decision;
 mod engine;
+mod explain;
 mod inputs;
 mod policy;
 mod policy_set;
@@ -23,7 +25,12 @@ pub use agreement::{Agreement, Agreements};
 pub use approval::{Approval, Approvals};
 pub use bundle::{Bundle, BundleFile, Manifest, Metadata, WasmModule};
 pub use cases::{Case, CaseOutcome, run_cases};
+pub use coverage::{Coverage, FileCoverage, Line, RuleCoverage, coverage};
 pub use decision::{Decision, Effect, PolicyIdentity, Reason, Verdict};
+pub use explain::{
+    Ask, Change, ConditionAccount, DefinitionAccount, EVALUATIONS, Explanation, Law, Nature, Outcome, Reading,
+    RuleAccount, Source, Way, explain,
+};
 pub use inputs::{Granularity, InputPaths, SECTIONS};
 pub use policy::{BUDGET, Policy};
 pub use policy_set::{InForce, PolicySet};

@@ -86,8 +86,6 @@ impl PartialEq for Facts {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "what does not hold must stop the test")]
-
     use serde_json::json;
 
     use super::*;

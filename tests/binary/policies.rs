@@ -1,4 +1,4 @@
-//! `policy eval` and `policy test`, on the reference policy and on a small one.
+//! `policy eval`, `policy explain` and `policy test`, on the reference policy and on a small one.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -142,4 +142,85 @@ fn a_case_that_does_not_hold_is_told() {
     assert!(stdout(&tested).contains("breaks"), "{}", stdout(&tested));
     assert!(stdout(&tested).contains("expected permit, decided deny"), "{}", stdout(&tested));
     assert!(stdout(&tested).contains("1 cases hold, 1 do not"), "{}", stdout(&tested));
+}
+
+/// Customers' data of the EEA to a country without adequacy, and nothing on file.
+fn personal_data() -> Value {
+    let input = with(open_data(), "/dataset/tags", json!(["privacy:personal", "ip:open", "security:tlp-green"]));
+    let input = with(input, "/dataset/origin", json!("FR"));
+    with(input, "/recipient/country", json!("IN"))
+}
+
+#[test]
+fn a_denial_is_explained_in_words_and_as_json() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = write(&directory.path().join("input.json"), &personal_data().to_string());
+    let told = sekisho(["policy", "explain", "--policy", &reference(), "--input", &file]);
+    assert_eq!(told.status.code(), Some(1), "{}", stderr(&told));
+    for words in [
+        "DENY  (policy dfft, revision ",
+        "DFFT-P1  personal data from the EEA",
+        "Law: GDPR Arts. 44-46",
+        "See: GDPR <https://eur-lex.europa.eu/eli/reg/2016/679/oj>",
+        "recipient.country = \"IN\"",
+        "legal.mechanism not stated",
+        "not eea_safeguarded (privacy.rego:",
+        "permitted if it were the case that legal.mechanism were \"",
+        "and legal.tia were true (a paper on file)",
+        "Rules that did not fire",
+        "it is not so that",
+    ] {
+        assert!(stdout(&told).contains(words), "{words:?} is not in\n{}", stdout(&told));
+    }
+
+    let told = sekisho(["policy", "explain", "--input", &file, "--json"]);
+    assert_eq!(told.status.code(), Some(1), "{}", stderr(&told));
+    let explanation: Value = serde_json::from_str(stdout(&told)).unwrap();
+    assert_eq!(explanation["decision"]["decision"], "deny");
+    assert_eq!(explanation["rules"].as_array().unwrap().len(), 26);
+    // What is told is true: the decision on the changed input is a permit.
+    let changes = explanation["permitted_if"][0]["changes"].as_array().unwrap();
+    let mut changed = personal_data();
+    for change in changes {
+        let (section, member) = change["path"].as_str().unwrap().split_once('.').unwrap();
+        changed[section][member] = change["to"].clone();
+    }
+    let file = write(&directory.path().join("changed.json"), &changed.to_string());
+    let decided = sekisho(["policy", "eval", "--input", &file]);
+    assert_eq!(serde_json::from_str::<Value>(stdout(&decided)).unwrap()["decision"], "permit");
+    let permitted = sekisho(["policy", "explain", "--input", &file]);
+    assert_eq!(permitted.status.code(), Some(0));
+    assert!(!stdout(&permitted).contains("What would permit it"), "{}", stdout(&permitted));
+
+    let archive = sekisho(["policy", "explain", "--policy", &file, "--input", &file]);
+    assert_eq!((archive.status.code(), stdout(&archive)), (Some(2), ""));
+    assert!(stderr(&archive).contains("as a directory"), "{}", stderr(&archive));
+}
+
+#[test]
+fn coverage_tells_lines_and_rules_that_no_case_reaches() {
+    let told = sekisho(["policy", "test", &reference(), "--coverage"]);
+    assert_eq!(told.status.code(), Some(0), "{}{}", stdout(&told), stderr(&told));
+    assert!(
+        stdout(&told).contains("% of all lines") && stdout(&told).contains("DFFT-S10 emerging technology: fires in")
+    );
+
+    let directory = tempfile::tempdir().unwrap();
+    write_policy(directory.path());
+    let path = directory.path().to_str().unwrap();
+    let rego = std::fs::read_to_string(directory.path().join("small.rego")).unwrap();
+    let planted = "\n# METADATA\n# title: Planted\n# custom:\n#   rule: X-1\nplanted contains \"X-1\" if input.purpose == \"never\"\n";
+    write(&directory.path().join("small.rego"), &format!("{rego}{planted}"));
+    std::fs::create_dir(directory.path().join("cases")).unwrap();
+    let case =
+        json!([{ "id": "a", "input": { "purpose": "dpv:ScientificResearch" }, "expect": { "decision": "permit" } }]);
+    write(&directory.path().join("cases/all.json"), &case.to_string());
+    assert_eq!(sekisho(["policy", "test", path]).status.code(), Some(0));
+    let told = sekisho(["policy", "test", path, "--coverage"]);
+    assert_eq!(told.status.code(), Some(1), "{}", stderr(&told));
+    assert!(stdout(&told).contains("X-1 Planted: no case shows it"), "{}", stdout(&told));
+    assert!(stdout(&told).contains("planted contains \"X-1\" if input.purpose == \"never\""), "{}", stdout(&told));
+    let told = sekisho(["policy", "test", path, "--coverage", "--json"]);
+    let report: Value = serde_json::from_str(stdout(&told)).unwrap();
+    assert_eq!(report["coverage"]["rules"][0]["fires"], 0);
 }

@@ -30,7 +30,7 @@ decision := {
 }
 "#;
 const MANIFEST: &str =
-    r#"{"revision": "1", "metadata": {"id": "small", "entrypoint": "small/decision", "inputs": []}}"#;
+    r#"{"revision": "1", "metadata": {"id": "small", "entrypoint": "small/decision", "inputs": ["purpose"]}}"#;
 
 /// Writes [`REGO`] as a policy directory.
 pub fn write_policy(directory: &Path) {

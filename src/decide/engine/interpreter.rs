@@ -10,7 +10,7 @@ use super::Engine;
 use crate::decide::{Bundle, DecideError};
 
 /// Work units between two looks at the clock: at some 100 ns a unit, an overrun is noticed within a tenth of a millisecond.
-const TIMER_UNITS: NonZeroU32 = NonZeroU32::new(1000).unwrap();
+pub(in crate::decide) const TIMER_UNITS: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 
 /// The interpreter of Rego source, for the operator's own reviewed policy. It is no sandbox.
 pub(in crate::decide) struct Interpreter {

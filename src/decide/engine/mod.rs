@@ -2,7 +2,7 @@
 
 mod interpreter;
 
-pub(super) use interpreter::Interpreter;
+pub(super) use interpreter::{Interpreter, TIMER_UNITS};
 
 use super::DecideError;
 

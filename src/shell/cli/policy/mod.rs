@@ -1,4 +1,6 @@
-//! `sekisho policy`: ask a policy, run its cases.
+//! `sekisho policy`: ask a policy, explain its decisions, run its cases.
+
+mod explain;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -8,7 +10,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::decide::{Bundle, Policy, run_cases};
+use crate::decide::{Bundle, Coverage, Policy, coverage, run_cases};
 use crate::shell::cli::Verdict;
 
 /// Time for one evaluation at a terminal. A gateway's budget is a thousandth of it; here nobody's exchange waits, and how
@@ -19,6 +21,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) enum Command {
     /// Print the decision on an input
     Eval(EvalOptions),
+    /// Tell why an input is decided as it is, and what would have permitted it
+    Explain(explain::ExplainOptions),
     /// Run the policy's worked cases
     Test(TestOptions),
 }
@@ -44,11 +48,15 @@ pub(super) struct TestOptions {
     /// Print the outcome of every case as JSON
     #[arg(long)]
     json: bool,
+    /// Tell which lines no case evaluates, and which rules no case shows
+    #[arg(long)]
+    coverage: bool,
 }
 
 pub(super) fn run(command: Command) -> Result<Verdict> {
     match command {
         Command::Eval(options) => eval(&options),
+        Command::Explain(options) => explain::run(&options),
         Command::Test(options) => test(&options),
     }
 }
@@ -133,16 +141,48 @@ fn test(options: &TestOptions) -> Result<Verdict> {
     }
     let failed = outcomes.iter().filter(|outcome| !outcome.differences.is_empty()).count();
     let passed = outcomes.len() - failed;
+    let coverage = options.coverage.then(|| coverage(&bundle)).transpose()?;
     if options.json {
-        let report =
+        let mut report =
             json!({ "policy": policy.identity().as_ref(), "passed": passed, "failed": failed, "cases": outcomes });
+        if let Some(coverage) = &coverage {
+            report["coverage"] = json!(coverage);
+        }
         println!("{report}");
     } else {
         for outcome in outcomes.iter().filter(|outcome| !outcome.differences.is_empty()) {
             println!("{} {}: {}", outcome.id, outcome.title, outcome.differences.join("; "));
         }
+        if let Some(coverage) = &coverage {
+            print!("{}", reached(coverage));
+        }
         let identity = policy.identity();
         println!("{} {}: {passed} cases hold, {failed} do not", identity.id, identity.revision);
     }
-    Ok(if failed == 0 { Verdict::Yes } else { Verdict::No })
+    let unseen = coverage.iter().flat_map(|coverage| &coverage.rules).any(|rule| rule.fires == 0);
+    Ok(if failed == 0 && !unseen { Verdict::Yes } else { Verdict::No })
+}
+
+/// What the cases reach, as text.
+fn reached(coverage: &Coverage) -> String {
+    let mut text = String::new();
+    for file in &coverage.files {
+        text.push_str(&format!("{}: {:.1}% of {} lines\n", file.path, file.percent, file.lines));
+        for line in &file.uncovered {
+            text.push_str(&format!("  {}:{}: {}\n", file.path, line.line, line.text));
+        }
+    }
+    for rule in &coverage.rules {
+        let alone = rule.alone.as_ref().map_or_else(String::new, |case| format!(", alone in {case}"));
+        let boundary = match &rule.boundary {
+            Some([fires, silent]) => format!("; boundary between {fires} and {silent}"),
+            None => "; no case near one where it fires is one where it does not".to_owned(),
+        };
+        text.push_str(&match rule.fires {
+            0 => format!("{} {}: no case shows it\n", rule.rule, rule.title),
+            fires => format!("{} {}: fires in {fires} cases{alone}{boundary}\n", rule.rule, rule.title),
+        });
+    }
+    text.push_str(&format!("{:.1}% of all lines\n", coverage.percent));
+    text
 }

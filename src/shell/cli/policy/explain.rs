@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::Value;
 
@@ -17,8 +17,9 @@ use crate::shell::cli::Verdict;
 
 #[derive(Debug, Args)]
 pub(in crate::shell::cli) struct ExplainOptions {
-    /// Policy directory; the built-in reference policy when absent
-    #[arg(long, value_name = "DIR")]
+    /// Policy directory, or a bundle, of which the decisions are told and not the conditions; the built-in reference
+    /// policy when absent
+    #[arg(long, value_name = "DIR_OR_BUNDLE")]
     policy: Option<PathBuf>,
     /// The input (JSON), `-` for stdin
     #[arg(long, value_name = "FILE")]
@@ -30,19 +31,17 @@ pub(in crate::shell::cli) struct ExplainOptions {
 
 /// Prints the explanation. Exit 0 for a permit, 1 for anything else.
 pub(super) fn run(options: &ExplainOptions) -> Result<Verdict> {
-    // A file is an archive, which others may have written: its source must not be parsed in this process.
-    if let Some(path) = options.policy.as_ref().filter(|path| path.is_file()) {
-        bail!(
-            "{} is a file: explain takes a policy's source as a directory, so unpack it if you trust it",
-            path.display()
-        );
-    }
     let (bundle, policy) = load(options.policy.as_deref())?;
+    // A file is an archive, which others may have written: the sandbox answers, and its source is not read here.
+    let reading = match options.policy.as_ref().is_some_and(|path| path.is_file()) {
+        true => Reading::DecisionsOnly,
+        false => Reading::Source,
+    };
     let path = &options.input;
     let input: Value =
         serde_json::from_reader(open(path)?).with_context(|| format!("{} is not JSON", path.display()))?;
     let mut ask = |input: &Value| policy.evaluate(&input.to_string());
-    let explanation = explain(&bundle, &input, &mut ask, Reading::Source, EVALUATIONS)?;
+    let explanation = explain(&bundle, &input, &mut ask, reading, EVALUATIONS)?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     match options.json {
         true => writeln!(out, "{}", serde_json::to_string(&explanation)?)?,
@@ -65,7 +64,7 @@ fn words(explanation: &Explanation) -> String {
         policy.revision
     );
     let (fired, silent): (Vec<_>, Vec<_>) = explanation.rules.iter().partition(|rule| rule.fired);
-    if fired.is_empty() {
+    if fired.is_empty() && explanation.decision.reasons().is_empty() {
         page.push_str("\nNo rule stands against it, and none demands anything.\n");
     }
     for rule in fired {

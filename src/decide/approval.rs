@@ -37,7 +37,7 @@ pub struct Grant {
     pub purpose: String,
     /// The action.
     pub action: String,
-    /// The review rules that are lifted.
+    /// The review rules that are lifted; where several policies decide, each as `policy#rule`.
     pub rules: BTreeSet<String>,
     /// Why.
     pub reason: String,
@@ -150,7 +150,12 @@ impl Approval {
     fn lifts(&self, reason: &Reason) -> bool {
         let entitled =
             reason.approvers.is_empty() || reason.approvers.iter().any(|office| self.offices.contains(office));
-        entitled && self.grant.rules.contains(&reason.rule)
+        let named = match &reason.policy {
+            // Several policies may use one rule id for different things.
+            Some(policy) => self.grant.rules.contains(&format!("{policy}#{}", reason.rule)),
+            None => self.grant.rules.contains(&reason.rule),
+        };
+        entitled && named
     }
 
     fn answers(&self, question: &Question<'_>) -> bool {
@@ -188,24 +193,39 @@ impl Claims {
 pub struct Approvals(RwLock<Vec<Arc<Approval>>>);
 
 impl Approvals {
-    /// Puts an approval on file, once, and lets go of those that are over.
+    /// Whether an approval may be put on file, or stands there already.
     ///
     /// # Errors
     /// [`DecideError::Approval`] when there are too many, or another approval goes by its id.
-    pub fn add(&self, approval: Approval, now: Timestamp) -> Result<(), DecideError> {
-        let mut approvals = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        approvals.retain(|approval| !approval.is_expired(now));
+    pub fn admit(&self, approval: &Approval, now: Timestamp) -> Result<(), DecideError> {
+        Self::admitted(&self.0.read().unwrap_or_else(PoisonError::into_inner), approval, now)
+    }
+
+    fn admitted(approvals: &[Arc<Approval>], approval: &Approval, now: Timestamp) -> Result<(), DecideError> {
         match approvals.iter().find(|other| other.id == approval.id) {
-            Some(other) if **other == approval => return Ok(()),
+            Some(other) if **other == *approval => return Ok(()),
             Some(_) => return Err(DecideError::Approval("another approval goes by this id".to_owned())),
             None => {}
         }
-        if approvals.len() >= MOST_APPROVALS {
+        if approvals.iter().filter(|approval| !approval.is_expired(now)).count() >= MOST_APPROVALS {
             return Err(DecideError::Approval(format!(
                 "{MOST_APPROVALS} approvals are on file: wait until some expire"
             )));
         }
-        approvals.push(Arc::new(approval));
+        Ok(())
+    }
+
+    /// Puts an approval on file, once, and lets go of those that are over.
+    ///
+    /// # Errors
+    /// As [`Approvals::admit`].
+    pub fn add(&self, approval: Approval, now: Timestamp) -> Result<(), DecideError> {
+        let mut approvals = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        approvals.retain(|approval| !approval.is_expired(now));
+        Self::admitted(&approvals, &approval, now)?;
+        if approvals.iter().all(|other| other.id != approval.id) {
+            approvals.push(Arc::new(approval));
+        }
         Ok(())
     }
 

@@ -133,13 +133,11 @@ impl Decision {
     /// What several policies answered, as one: deny beats review beats permit, and all reasons and obligations stand.
     pub(super) fn combine(answers: Vec<Self>, policy: Arc<PolicyIdentity>) -> Self {
         let mut combined = Self { decision: Verdict::Permit, reasons: Vec::new(), obligations: Vec::new(), policy };
-        for answer in answers {
+        for mut answer in answers {
             combined.decision = combined.decision.max(answer.decision);
-            let named = |mut reason: Reason| {
-                reason.policy = Some(answer.policy.id.clone());
-                reason
-            };
-            combined.reasons.extend(answer.reasons.into_iter().map(named));
+            let id = answer.policy.id.clone();
+            answer.name_policies(&id);
+            combined.reasons.extend(answer.reasons);
             for obligation in answer.obligations {
                 if !combined.obligations.contains(&obligation) {
                     combined.obligations.push(obligation);
@@ -168,6 +166,13 @@ impl Decision {
             }
         }
         Arc::new(decision)
+    }
+
+    /// Each reason names the policy that gives it.
+    pub(super) fn name_policies(&mut self, id: &str) {
+        for reason in &mut self.reasons {
+            reason.policy = Some(id.to_owned());
+        }
     }
 
     /// Permit, review or deny.

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::trial::{Answer, alike, parsed, shortened};
+use super::trial::{Answer, alike, parsed};
 use super::{DecideError, PolicyIdentity};
 use crate::types::Digest;
 
@@ -19,6 +20,8 @@ const SAMPLED: u64 = 16;
 /// Inputs that showed a disagreement and stay refused; at some 80 bytes each. Were there more, every fresh decision is
 /// still compared.
 const REFUSED: NonZeroUsize = NonZeroUsize::new(1024).unwrap();
+/// Characters of a verdict and its rules in our log.
+const WORDS: usize = 200;
 
 /// A second engine for the same policy.
 pub trait Shadow: Send + Sync {
@@ -41,7 +44,7 @@ pub enum ShadowAnswer {
 pub enum ShadowMode {
     /// None.
     Off,
-    /// One of sixteen, the first included.
+    /// One of each sixteen, and the very first.
     #[default]
     Sampled,
     /// Every one.
@@ -64,6 +67,7 @@ pub(super) struct Shadowing {
     shadow: Arc<dyn Shadow>,
     all: bool,
     turns: AtomicU64,
+    seed: u64,
     asked: AtomicU64,
     disagreed: AtomicU64,
     missing: AtomicU64,
@@ -76,6 +80,7 @@ impl Shadowing {
             shadow,
             all: mode == ShadowMode::All,
             turns: AtomicU64::new(0),
+            seed: fastrand::u64(..),
             asked: AtomicU64::new(0),
             disagreed: AtomicU64::new(0),
             missing: AtomicU64::new(0),
@@ -89,6 +94,14 @@ impl Shadowing {
             disagreed: self.disagreed.load(Ordering::Relaxed),
             missing: self.missing.load(Ordering::Relaxed),
         }
+    }
+
+    /// Whether this turn is the one of its sixteen that is compared. Which it is cannot be foreseen, so that nobody asks
+    /// in between on purpose; the very first always is.
+    fn is_sampled(&self, turn: u64) -> bool {
+        let sixteen = turn / SAMPLED;
+        let place = if sixteen == 0 { 0 } else { fastrand::Rng::with_seed(self.seed ^ sixteen).u64(..SAMPLED) };
+        turn % SAMPLED == place
     }
 
     /// Compares a fresh answer, if it is its turn.
@@ -106,7 +119,7 @@ impl Shadowing {
             return Ok(());
         }
         let suspect = self.disagreed.load(Ordering::Relaxed) > 0;
-        let turn = self.turns.fetch_add(1, Ordering::Relaxed).is_multiple_of(SAMPLED);
+        let turn = self.is_sampled(self.turns.fetch_add(1, Ordering::Relaxed));
         if !(self.all || suspect || turn) {
             return Ok(());
         }
@@ -135,6 +148,12 @@ impl Shadowing {
                         "a decision was not compared with the second engine"
                     );
                 }
+                // A policy that was caught once is believed only where the second engine agrees.
+                if suspect {
+                    return Err(DecideError::Disagreement(
+                        "before, and there is nothing to compare with now".to_owned(),
+                    ));
+                }
                 return Ok(());
             }
         };
@@ -144,17 +163,29 @@ impl Shadowing {
         }
         self.disagreed.fetch_add(1, Ordering::Relaxed);
         self.refused.lock().unwrap_or_else(PoisonError::into_inner).put(digest, ());
-        // The answers are the policy's words, not payload; the input stays out of the log and is named by its digest.
+        // Verdicts and rules only: what a policy says besides may repeat what it was asked. The input is named by its digest.
         tracing::error!(
             policy = policy.id,
             revision = policy.revision,
             input = %digest,
-            decided = shortened(&ours),
-            second = shortened(&theirs),
+            decided = verdict_and_rules(&ours),
+            second = verdict_and_rules(&theirs),
             "the engines disagree on a decision, so it is a denial: this policy is not to be trusted"
         );
         Err(DecideError::Disagreement(format!("on the input {digest}")))
     }
+}
+
+/// An answer without its sentences.
+fn verdict_and_rules(answer: &Answer) -> String {
+    let document = match answer {
+        Ok(document) => document,
+        Err(error) => return error.code().to_owned(),
+    };
+    let verdict = document.get("decision").and_then(Value::as_str).unwrap_or("no decision");
+    let reasons = document.get("reasons").and_then(Value::as_array).into_iter().flatten();
+    let rules: Vec<&str> = reasons.filter_map(|reason| reason.get("rule")?.as_str()).collect();
+    format!("{verdict} {}", rules.join(" ")).chars().take(WORDS).collect()
 }
 
 #[cfg(test)]

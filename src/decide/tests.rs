@@ -251,6 +251,18 @@ fn an_approval_lifts_only_what_it_names_while_it_lasts() {
     assert_eq!(lifted(&[one.clone(), other.clone()], at), 2);
     assert_eq!(lifted(&[one], at), 0);
     assert_eq!(lifted(&[other], at), 0);
+    // Where several policies decide, an approval names the policy of a rule.
+    let mut told = (*decision).clone();
+    told.name_policies("t");
+    let lifted_of = |approval: &Approval| {
+        let file = Approvals::default();
+        let now = Timestamp::from_seconds(at);
+        file.add(approval.clone(), now).unwrap();
+        matches!(rule(&question, Digest::of(b""), Ok(Arc::new(told.clone())), &file, now), Ruling::Permitted(_))
+    };
+    assert!(!lifted_of(&approval), "a bare rule id lifts the rule of any policy");
+    assert!(lifted_of(&with(|grant| grant.rules = ["t#R", "t#S"].map(str::to_owned).into())));
+    assert!(!lifted_of(&with(|grant| grant.rules = ["u#R", "u#S"].map(str::to_owned).into())));
     // The same approval twice is one; another under its id is refused.
     let file = Approvals::default();
     let now = Timestamp::from_seconds(at);

@@ -125,6 +125,7 @@ impl State {
         if approval.is_expired(now) {
             return Err(NotApproved::Invalid(DecideError::Approval("the approval has expired".to_owned())));
         }
+        self.gateway.approvals().admit(&approval, now).map_err(NotApproved::Invalid)?;
         let lasts =
             |text: &String| Approval::verify(text, statements, now).is_ok_and(|approval| !approval.is_expired(now));
         self.change(

@@ -23,8 +23,9 @@ pub const RATIO: usize = 100;
 const RATIO_FREE_BYTES: usize = 1024 * 1024;
 /// The largest file, in bytes, as in a directory.
 const FILE_BYTES: usize = super::FILE_BYTES as usize;
-/// The largest compiled module, in bytes: forty times that of the reference policy.
-pub const MODULE_BYTES: usize = 16 * 1024 * 1024;
+/// The largest compiled module, in bytes: ten times the reference policy. What a core may be kept busy with while it is
+/// compiled follows from it: some seconds.
+pub const MODULE_BYTES: usize = 4 * 1024 * 1024;
 /// The most entries, directories included.
 pub const ENTRIES: usize = 2048;
 /// The longest path, in bytes: what a tar header holds without extensions.

@@ -17,7 +17,6 @@ use serde_json::Value;
 
 use super::{Bundle, Case, DecideError, Decision, InputPaths, Policy, run_cases};
 use generate::Generator;
-pub(super) use report::shortened;
 pub use report::{Disagreement, Findings, TrialReport};
 
 /// The fewest generated inputs of a trial that counts.

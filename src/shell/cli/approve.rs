@@ -55,7 +55,7 @@ pub(super) struct Options {
     /// Which way data flows: export, import or request
     #[arg(long, default_value = "export", conflicts_with = "exchange")]
     direction: String,
-    /// A rule to lift; give it once for each rule
+    /// A rule to lift; give it once for each rule, as policy#rule where several policies decide
     #[arg(long = "rule", value_name = "RULE", required_unless_present = "exchange", conflicts_with = "exchange")]
     rules: Vec<String>,
     /// The gateway's admin listener, host:port; without it the signed approval is printed and nothing else happens
@@ -87,6 +87,19 @@ pub(super) fn approve(options: &Options) -> Result<Verdict> {
             exchange: None,
         },
     };
+    // Whoever signs sees what: the log that tells it may be another's.
+    let rules: Vec<&str> = grant.rules.iter().map(String::as_str).collect();
+    eprintln!(
+        "signing: {} {} {} of {} for {} ({}), lifting {}, for {} days",
+        grant.party,
+        grant.direction,
+        grant.action,
+        grant.dataset,
+        grant.purpose,
+        grant.reason,
+        rules.join(", "),
+        options.days
+    );
     let signed = Approval::sign(grant.clone(), &us, options.days, SystemClock.now(), &chain, &key)?;
     let (Some(admin), Some(anchors)) = (&options.admin, &options.anchors) else {
         println!("{signed}");
@@ -112,7 +125,6 @@ pub(super) fn approve(options: &Options) -> Result<Verdict> {
     }
     if !options.json {
         let id = answer.get("id").and_then(Value::as_str).unwrap_or("-");
-        let rules: Vec<&str> = grant.rules.iter().map(String::as_str).collect();
         println!(
             "approved for {} days: {} may have {} for {} ({} lifted); approval {id}",
             options.days,
@@ -158,8 +170,7 @@ fn held(log: &Path, exchange: &str, reason: &str) -> Result<Grant> {
             what.map(str::to_owned).with_context(|| format!("the entry of {exchange} names no {name}"))
         };
         let reasons = entry.get("reasons").and_then(Value::as_array).into_iter().flatten();
-        let rules: BTreeSet<String> =
-            reasons.filter_map(|reason| reason.get("rule")?.as_str().map(str::to_owned)).collect();
+        let rules: BTreeSet<String> = reasons.filter_map(rule).collect();
         return Ok(Grant {
             party: told(partner, "partner")?,
             dataset: told(text("dataset"), "dataset")?,
@@ -172,4 +183,11 @@ fn held(log: &Path, exchange: &str, reason: &str) -> Result<Grant> {
         });
     }
     bail!("{} holds no exchange {exchange}", log.display())
+}
+
+/// The rule that a reason names, with its policy where several decided.
+fn rule(reason: &Value) -> Option<String> {
+    let text = |name: &str| reason.get(name).and_then(Value::as_str);
+    let rule = text("rule")?;
+    Some(text("policy").map_or_else(|| rule.to_owned(), |policy| format!("{policy}#{rule}")))
 }

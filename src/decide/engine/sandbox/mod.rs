@@ -22,11 +22,8 @@ use wasmtime::{Module, Store};
 
 use self::runtime::Limits;
 use super::{Engine, Program};
-use crate::decide::{Bundle, DecideError};
+use crate::decide::{Bundle, DecideError, MODULE_BYTES};
 
-/// The largest compiled module, in bytes: ten times the reference policy. What a core may be kept busy with while it is
-/// compiled follows from it: some seconds.
-const MODULE_BYTES: usize = 4 * 1024 * 1024;
 /// The largest input, in bytes. A question has some kilobytes; the head of a request, 64 KiB at most, is the largest
 /// part of it that a peer writes.
 const INPUT_BYTES: usize = 1024 * 1024;

@@ -32,8 +32,8 @@ pub(in crate::shell::cli) struct ExplainOptions {
 /// Prints the explanation. Exit 0 for a permit, 1 for anything else.
 pub(super) fn run(options: &ExplainOptions) -> Result<Verdict> {
     let (bundle, policy) = load(options.policy.as_deref())?;
-    // A file is an archive, which others may have written: the sandbox answers, and its source is not read here.
-    let reading = match options.policy.as_ref().is_some_and(|path| path.is_file()) {
+    // What is no directory is an archive, which others may have written: the sandbox answers, and its source is not read here.
+    let reading = match options.policy.as_ref().is_some_and(|path| !path.is_dir()) {
         true => Reading::DecisionsOnly,
         false => Reading::Source,
     };

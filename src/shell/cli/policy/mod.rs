@@ -177,7 +177,7 @@ fn inputs(path: &Path) -> Result<Box<dyn Iterator<Item = Result<Value>>>> {
 
 fn test(options: &TestOptions) -> Result<Verdict> {
     // What others wrote is not interpreted here, and the sandbox does not tell which lines it passes.
-    if options.coverage && options.policy.is_file() {
+    if options.coverage && !options.policy.is_dir() {
         bail!("{} is a bundle: coverage takes a policy's source as a directory", options.policy.display());
     }
     let (bundle, policy) = load(Some(&options.policy))?;

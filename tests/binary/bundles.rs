@@ -247,6 +247,10 @@ fn a_built_bundle_is_the_directorys_policy_for_both_engines() {
         assert_eq!(of_archive, desk.policy(&["eval", "--policy", &desk.path("policy"), "--input", &input]));
         let decided: Value = serde_json::from_str(&of_archive).unwrap();
         assert_eq!((&decided["decision"], &decided["policy"]["digest"]), (&decision.into(), &told["policy"]["digest"]));
+        // A bundle's decision is told and its law, and its source is not interpreted for it.
+        let told = desk.try_policy(&["explain", "--policy", &archive, "--input", &input]);
+        let verdict = decision.to_uppercase();
+        assert!(stdout(&told).starts_with(&verdict) && !stdout(&told).contains("conditions hold"), "{}", stdout(&told));
     }
     assert!(desk.policy(&["test", &archive]).contains("1 cases hold, 0 do not"));
     // The entrypoint is in the source, where `opa build -t wasm` takes it out.

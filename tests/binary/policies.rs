@@ -194,7 +194,10 @@ fn a_denial_is_explained_in_words_and_as_json() {
 
     let archive = sekisho(["policy", "explain", "--policy", &file, "--input", &file]);
     assert_eq!((archive.status.code(), stdout(&archive)), (Some(2), ""));
-    assert!(stderr(&archive).contains("as a directory"), "{}", stderr(&archive));
+    assert!(stderr(&archive).contains("no whole gzip file"), "{}", stderr(&archive));
+    let coverage = sekisho(["policy", "test", "--coverage", &file]);
+    assert_eq!(coverage.status.code(), Some(2));
+    assert!(stderr(&coverage).contains("as a directory"), "{}", stderr(&coverage));
 }
 
 #[test]

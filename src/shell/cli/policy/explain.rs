@@ -157,6 +157,9 @@ fn reason(definition: &DefinitionAccount) -> Option<String> {
 
 /// In one line, why a rule did not fire.
 fn silence(rule: &RuleAccount) -> String {
+    if rule.definitions.is_empty() {
+        return "it gives no reason here; conditions are told of a policy's source".to_owned();
+    }
     let failing = rule.definitions.iter().flat_map(|definition| &definition.bodies);
     let failing = failing.filter_map(|body| body.iter().find(|one| one.outcome == Outcome::Fails));
     let mut texts: Vec<String> = Vec::new();

@@ -13,8 +13,8 @@ use crate::types::{Clock as _, SystemClock};
 
 #[derive(Debug, Args)]
 pub(in crate::shell::cli) struct CheckOptions {
-    /// Policy directory
-    #[arg(value_name = "DIR", default_value = "policies/dfft")]
+    /// Policy directory, or a bundle, which the sandbox runs
+    #[arg(value_name = "DIR_OR_BUNDLE", default_value = "policies/dfft")]
     policy: PathBuf,
     /// Print the findings as JSON
     #[arg(long)]
@@ -37,11 +37,11 @@ pub(super) fn run(options: &CheckOptions) -> Result<Verdict> {
         }
         return Ok(Verdict::Yes);
     }
-    if !options.policy.is_dir() {
-        bail!("{} is no directory: name the one that holds the policy's .manifest", options.policy.display());
+    if !options.policy.exists() {
+        bail!("{} is not there: name a policy's directory or a bundle", options.policy.display());
     }
     let today = options.at.clone().unwrap_or_else(|| SystemClock.now().date());
-    let (identity, report) = match Bundle::read(&options.policy) {
+    let (identity, report) = match Bundle::open(&options.policy) {
         Ok(bundle) => (Some(bundle.identity().clone()), findings(&bundle, &today)),
         Err(error) => (None, CheckReport { findings: vec![refused(&error)] }),
     };

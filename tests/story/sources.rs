@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use sekisho::decide::{ARCHIVE_BYTES, BundleKeys, ShadowMode};
-use sekisho::shell::policies::{Place, Policies, PolicySetup, Rules, SourceSetup, forget};
+use sekisho::shell::policies::{Place, Policies, PolicySetup, Rules, SourceSetup, SourceTrust, forget};
 use sekisho::types::{Clock, ManualClock};
 use serde_json::{Value, json};
 
@@ -19,7 +19,8 @@ const KEY: &str = "ministry-1";
 /// A source that nobody looks at unless asked.
 fn source(id: &str, place: Place, keys: Option<BundleKeys>) -> SourceSetup {
     let poll = Some(Duration::from_secs(86_400));
-    SourceSetup { id: id.to_owned(), place, keys, poll, expect: None, owner: None }
+    let trust = keys.map_or(SourceTrust::Own, SourceTrust::Keys);
+    SourceSetup { id: id.to_owned(), place, trust, poll, expect: None, owner: None }
 }
 
 fn from_server(server: &BundleServer, ministry: &Ministry) -> SourceSetup {
@@ -342,6 +343,12 @@ async fn a_source_that_never_brought_anything_keeps_the_gateway_from_starting() 
     let missing = source("ministry", Place::File(site.directory.path().join("none.tar.gz")), None);
     let refused = site.open(missing).await.unwrap_err();
     assert!(refused.contains("ministry: source_unreadable") && refused.contains("none.tar.gz"), "{refused}");
+
+    // Without keys nothing is taken, signed or not.
+    let file = site.directory.path().join("small.tar.gz");
+    std::fs::write(&file, SmallPolicy::new("1", "a").signed(&ministry)).unwrap();
+    let refused = site.open(source("ministry", Place::File(file), None)).await.unwrap_err();
+    assert!(refused.contains("ministry: bundle_unsigned"), "{refused}");
 
     // A policy that was pinned is that policy.
     server = BundleServer::start(SmallPolicy::new("1", "a").signed(&ministry)).await;

@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use super::Trouble;
 use super::source::{Found, Source};
 use crate::decide::{
-    Accepted, Archive, Bundle, BundleKeys, EngineOptions, Policy, ShadowMode, Trust, Verification, check, run_cases,
+    Accepted, Archive, Bundle, EngineOptions, Policy, ShadowMode, Trust, Verification, check, run_cases,
 };
+use crate::shell::config::SourceTrust;
 use crate::shell::confined::{ConfinedLimits, ConfinedShadow};
 use crate::shell::trial::{TrialOptions, try_bundle};
 use crate::types::Timestamp;
@@ -102,7 +103,7 @@ impl Rules {
         now: Timestamp,
     ) -> Result<Examined, Trouble> {
         let (bundle, signed_by) = match found {
-            Found::Archive { bytes, .. } => verify(bytes, source.keys.as_ref(), last, now)?,
+            Found::Archive { bytes, .. } => verify(bytes, &source.trust, last, now)?,
             Found::Own(bundle) => (bundle.as_ref().clone(), None),
             Found::Unchanged => return Err(Trouble::new("source_unreadable", "the source sent nothing")),
         };
@@ -172,16 +173,23 @@ impl Rules {
 /// Step 1.
 fn verify(
     bytes: &[u8],
-    keys: Option<&BundleKeys>,
+    trust: &SourceTrust,
     last: Option<&Accepted>,
     now: Timestamp,
 ) -> Result<(Bundle, Option<String>), Trouble> {
-    let trust = keys.map_or(Trust::Unsigned, Trust::Keys);
-    let bundle = Bundle::verified(bytes, &Verification { trust, now, last })?;
-    let signed_by = match keys {
+    let taken = match trust {
+        SourceTrust::Keys(keys) => Trust::Keys(keys),
+        SourceTrust::Unsigned => Trust::Unsigned,
+        SourceTrust::Own => {
+            let why = "the source has no keys, and takes no archive without: name the public key of whoever signs it";
+            return Err(Trouble::new("bundle_unsigned", why));
+        }
+    };
+    let bundle = Bundle::verified(bytes, &Verification { trust: taken, now, last })?;
+    let signed_by = match taken {
         // Once more for its name alone; the bundle is known to be signed.
-        Some(keys) => Archive::unpack(bytes)?.verify(keys, now)?.key_id,
-        None => None,
+        Trust::Keys(keys) => Archive::unpack(bytes)?.verify(keys, now)?.key_id,
+        Trust::Unsigned => None,
     };
     Ok((bundle, signed_by))
 }

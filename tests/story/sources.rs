@@ -190,7 +190,7 @@ async fn a_broken_bundle_leaves_the_policy_before_it_in_force() {
         (
             "the id of another",
             Conduct::Offer(SmallPolicy { id: "dfft", ..next.clone() }.signed(&ministry)),
-            "policy_id_taken",
+            "policy_unexpected",
         ),
         ("gone", answer(StatusCode::NOT_FOUND, none(), "".into()), "source_refused"),
         ("elsewhere", answer(StatusCode::FOUND, away, "".into()), "source_refused"),
@@ -356,6 +356,28 @@ async fn a_source_that_never_brought_anything_keeps_the_gateway_from_starting() 
     let refused = site.open(pinned("dfft")).await.unwrap_err();
     assert!(refused.contains("policy_unexpected"), "{refused}");
     assert_eq!(site.open(pinned("curfew")).await.as_deref(), Ok("1"));
+}
+
+#[tokio::test]
+async fn a_source_does_not_turn_into_another_policy_unless_it_is_forgotten() {
+    let (site, ministry) = (Site::new(), Ministry::new(KEY));
+    let file = site.directory.path().join("small.tar.gz");
+    let open = || site.open(source("ministry", Place::File(file.clone()), Some(ministry.keys(KEY))));
+    std::fs::write(&file, SmallPolicy::new("1", "a").signed(&ministry)).unwrap();
+    assert_eq!(open().await.as_deref(), Ok("1"));
+    std::fs::write(&file, SmallPolicy { id: "other", ..SmallPolicy::new("2", "a") }.signed(&ministry)).unwrap();
+    assert_eq!(open().await.as_deref(), Ok("1"), "the last good copy stands in");
+    assert_eq!(forget(&site.state(), "ministry").unwrap().unwrap().id, "curfew");
+    assert_eq!(open().await.as_deref(), Ok("2"));
+}
+
+#[tokio::test]
+async fn two_sources_do_not_bring_the_same_policy() {
+    let (site, ministry) = (Site::new(), Ministry::new(KEY));
+    let server = BundleServer::start(SmallPolicy { id: "dfft", ..SmallPolicy::new("1", "a") }.signed(&ministry)).await;
+    let both = setup(vec![built_in(), from_server(&server, &ministry)], &site.state());
+    let refused = Policies::open(both, Arc::clone(&site.clock)).await.map(drop).unwrap_err();
+    assert!(format!("{refused:#}").contains("ministry: policy_id_taken"), "{refused:#}");
 }
 
 #[tokio::test]

@@ -45,6 +45,8 @@ pub struct Rules {
 /// A policy that passed.
 pub(super) struct Judged {
     pub(super) policy: Arc<Policy>,
+    /// What is remembered of it.
+    pub(super) accepted: Accepted,
     /// What the policy runs on: its module, or its source.
     pub(super) engine: &'static str,
     /// The key that signed it.
@@ -91,7 +93,7 @@ impl Rules {
             Some(_) => ("webassembly", self.shadowed(policy, &bundle)?),
             None => ("interpreter", policy),
         };
-        Ok(Judged { policy: Arc::new(policy), engine, signed_by, trial })
+        Ok(Judged { policy: Arc::new(policy), accepted: Accepted::of(&bundle), engine, signed_by, trial })
     }
 
     /// The steps before the trial.

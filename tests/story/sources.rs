@@ -390,6 +390,14 @@ async fn a_state_that_is_in_use_or_unreadable_starts_nothing() {
     assert!(refused.contains("in use by another gateway"), "{refused}");
     assert!(forget(&site.state(), "ministry").is_err(), "forgotten under a gateway that runs");
     drop(first);
+    let open_to = |mode| {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(site.state(), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open_to(0o750);
+    let refused = site.open(from_server(&server, &ministry)).await.unwrap_err();
+    assert!(refused.contains("chmod 700"), "what others may read and change is believed: {refused}");
+    open_to(0o700);
     std::fs::write(site.state().join("accepted.json"), "{}").unwrap();
     let refused = site.open(from_server(&server, &ministry)).await.unwrap_err();
     assert!(refused.contains("accepted.json"), "who cannot tell what was accepted accepts anything: {refused}");

@@ -33,7 +33,7 @@ pub use bundle::{
     ENTRIES, MODULE, MODULE_BYTES, Manifest, Metadata, PATH_BYTES, RATIO, Revision, SIGNATURES, Trust, UNPACKED_BYTES,
     Verification, WasmModule,
 };
-pub use cases::{Case, CaseOutcome, run_cases};
+pub use cases::{CASES, CASES_PATIENCE, Case, CaseOutcome, run_cases};
 pub use check::{
     Annotation, BUILTINS, Builtin, CheckReport, Finding, OBLIGATIONS, Severity, annotations, check, check_language,
 };

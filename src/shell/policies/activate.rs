@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::Trouble;
 use super::source::{Found, Source};
 use crate::decide::{
-    Accepted, Archive, Bundle, EngineOptions, Policy, ShadowMode, Trust, Verification, check, run_cases,
+    Accepted, Archive, Bundle, CASES_PATIENCE, EngineOptions, Policy, ShadowMode, Trust, Verification, check, run_cases,
 };
 use crate::shell::config::SourceTrust;
 use crate::shell::confined::{ConfinedLimits, ConfinedShadow};
@@ -211,7 +211,7 @@ fn expected(bundle: &Bundle, expected: Option<&str>) -> Result<(), Trouble> {
 
 /// Step 4.
 fn cases(bundle: &Bundle, policy: &Policy) -> Result<(), Trouble> {
-    let outcomes = run_cases(bundle, policy)?;
+    let outcomes = run_cases(bundle, policy, CASES_PATIENCE)?;
     let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.differences.is_empty()).collect();
     if failed.is_empty() {
         return Ok(());

@@ -1,12 +1,20 @@
 //! A policy's worked cases: an input, and what must come out.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::trial::untried;
 use super::{Bundle, DecideError, Decision, Effect, Policy, Verdict};
 use crate::types::Obligation;
+
+/// The most cases of a bundle: some sixty times what the reference policy has, and twice the inputs of a trial.
+pub const CASES: usize = 20_000;
+/// The longest that all cases of a bundle may take together: whoever may spend the budget of a decision on each case could
+/// keep other policies from being judged for as long as they like.
+pub const CASES_PATIENCE: Duration = Duration::from_secs(60);
 
 /// One worked case.
 #[derive(Debug, Clone, Deserialize)]
@@ -56,24 +64,48 @@ pub struct CaseOutcome {
     pub differences: Vec<String>,
 }
 
-/// Runs every case of the bundle.
+/// Every case of the bundle, in the order of its files.
 ///
 /// # Errors
-/// [`DecideError::Bundle`] when a file of cases cannot be read. A case without a decision is a difference, not an error.
-pub fn run_cases(bundle: &Bundle, policy: &Policy) -> Result<Vec<CaseOutcome>, DecideError> {
-    let mut outcomes = Vec::new();
+/// [`DecideError::Bundle`]: `policy_unusable` when a file of cases cannot be read, `bundle_too_large` for more than
+/// [`CASES`].
+pub(super) fn read_cases(bundle: &Bundle) -> Result<Vec<Case>, DecideError> {
+    let mut cases = Vec::new();
     for file in bundle.cases() {
-        let unreadable = |error: serde_json::Error| {
+        let read: Vec<Case> = serde_json::from_str(&file.text).map_err(|error| {
             DecideError::unusable(format!("{}:{}: not a list of cases: {error}", file.path, error.line()))
-        };
-        let cases: Vec<Case> = serde_json::from_str(&file.text).map_err(unreadable)?;
-        for case in cases {
-            let differences = match policy.evaluate(&case.input.to_string()) {
-                Ok(decision) => case.expect.differences(&decision),
-                Err(error) => vec![error.to_string()],
-            };
-            outcomes.push(CaseOutcome { id: case.id, title: case.title, differences });
+        })?;
+        if cases.len() + read.len() > CASES {
+            let why = format!("{}: up to here more than {CASES} cases: ship those that show something new", file.path);
+            return Err(DecideError::Bundle { code: "bundle_too_large", why });
         }
+        cases.extend(read);
+    }
+    Ok(cases)
+}
+
+/// Runs every case of the bundle, for `patience` at most, and for one evaluation beyond; [`CASES_PATIENCE`] where a bundle
+/// is judged.
+///
+/// # Errors
+/// [`DecideError::Bundle`]: `policy_unusable` when a file of cases cannot be read, `bundle_too_large` for more than
+/// [`CASES`], `bundle_untried` when the time is over. A case without a decision is a difference, not an error.
+pub fn run_cases(bundle: &Bundle, policy: &Policy, patience: Duration) -> Result<Vec<CaseOutcome>, DecideError> {
+    let started = Instant::now();
+    let cases = read_cases(bundle)?;
+    let total = cases.len();
+    let mut outcomes = Vec::with_capacity(total);
+    for case in cases {
+        if started.elapsed() >= patience {
+            let (done, seconds) = (outcomes.len(), patience.as_secs());
+            let why = format!("{done} of its {total} cases took {seconds} s: ship fewer, or make the rules faster");
+            return Err(untried(why));
+        }
+        let differences = match policy.evaluate(&case.input.to_string()) {
+            Ok(decision) => case.expect.differences(&decision),
+            Err(error) => vec![error.to_string()],
+        };
+        outcomes.push(CaseOutcome { id: case.id, title: case.title, differences });
     }
     Ok(outcomes)
 }

@@ -17,6 +17,7 @@ mod inputs;
 mod odrl;
 mod policy;
 mod policy_set;
+mod private;
 mod question;
 mod reads;
 mod ruling;
@@ -32,7 +33,7 @@ pub use bundle::{
     ENTRIES, MODULE, MODULE_BYTES, Manifest, Metadata, PATH_BYTES, RATIO, Revision, SIGNATURES, Trust, UNPACKED_BYTES,
     Verification, WasmModule,
 };
-pub use cases::{Case, CaseOutcome, run_cases};
+pub use cases::{CASES, CASES_PATIENCE, Case, CaseOutcome, run_cases};
 pub use check::{
     Annotation, BUILTINS, Builtin, CheckReport, Finding, OBLIGATIONS, Severity, annotations, check, check_language,
 };
@@ -46,6 +47,7 @@ pub use inputs::{Granularity, InputPaths, SECTIONS};
 pub use odrl::{Offer, Registry, TermFinding, Terms, TermsSummary, offer, read as read_agreement};
 pub use policy::{BUDGET, EngineOptions, Policy};
 pub use policy_set::{InForce, PolicySet};
+pub use private::private_directory;
 pub use question::{Dataset, Direction, Question};
 pub use reads::Reads;
 pub use ruling::{Denial, Permit, Ruling, rule};

@@ -39,10 +39,38 @@ fn the_policy_in_the_binary_is_the_one_in_the_directory() {
 #[test]
 fn every_case_of_the_reference_policy_holds() {
     let bundle = Bundle::read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("policies/dfft")).unwrap();
-    let outcomes = run_cases(&bundle, &Policy::compile(&bundle, Duration::from_secs(1)).unwrap()).unwrap();
+    let policy = Policy::compile(&bundle, Duration::from_secs(1)).unwrap();
+    let outcomes = run_cases(&bundle, &policy, CASES_PATIENCE).unwrap();
     let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.differences.is_empty()).collect();
     assert!(outcomes.len() > 300, "only {} cases", outcomes.len());
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+#[test]
+fn cases_are_bounded_in_number_and_time() {
+    let with = |counts: &[usize]| {
+        let file = |path: String, text: String| BundleFile { path, text };
+        let mut files = vec![
+            file(".manifest".to_owned(), MANIFEST.to_owned()),
+            file("t.rego".to_owned(), "package t\ndecision := {}".to_owned()),
+        ];
+        let case = json!({ "id": "a", "input": {}, "expect": { "decision": "permit" } });
+        files.extend(counts.iter().enumerate().map(|(number, count)| {
+            file(format!("cases/{number}.json"), serde_json::Value::from(vec![case.clone(); *count]).to_string())
+        }));
+        Bundle::from_files(files).unwrap()
+    };
+    let read = |counts: &[usize]| cases::read_cases(&with(counts)).map(|cases| cases.len()).map_err(|e| e.code());
+    assert_eq!(read(&[CASES - 1, 1]), Ok(CASES));
+    assert_eq!(read(&[CASES - 1, 2]), Err("bundle_too_large"));
+    let run = |count: usize, patience| {
+        let bundle = with(&[count]);
+        let policy = Policy::interpret(&bundle, Duration::from_secs(1)).unwrap();
+        run_cases(&bundle, &policy, patience).map(|outcomes| outcomes.len()).map_err(|error| error.code())
+    };
+    assert_eq!(run(2, CASES_PATIENCE), Ok(2));
+    assert_eq!(run(1, Duration::ZERO), Err("bundle_untried"));
+    assert_eq!(run(CASES + 1, CASES_PATIENCE), Err("bundle_too_large"));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, anyhow};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::config::{self, Accept, Config, PolicyPlace, Resolved};
+use super::config::{self, Accept, Config, PolicyPlace, Resolved, SourceTrust};
 use super::policies::{Owner, Place, PolicySetup, Rules, SourceSetup};
 use crate::authenticate::{Credentials, PartnerEntry};
 use crate::decide::{Agreement, Dataset, PolicySet, Terms};
@@ -38,7 +38,7 @@ pub fn policies(resolved: &Resolved) -> Result<PolicySetup> {
     let policy = &resolved.config.policy;
     let own = |id: &str, place| {
         let id = id.to_owned();
-        SourceSetup { id, place, keys: None, poll: None, expect: None, owner: None }
+        SourceSetup { id, place, trust: SourceTrust::Own, poll: None, expect: None, owner: None }
     };
     let mut sources = Vec::new();
     match &resolved.policy_directory {
@@ -60,7 +60,7 @@ pub fn policies(resolved: &Resolved) -> Result<PolicySetup> {
         sources.push(SourceSetup {
             id: source.id.clone(),
             place,
-            keys: files.keys.clone(),
+            trust: files.trust.clone(),
             poll: Some(source.poll),
             expect: source.expect.clone(),
             owner: source.owner.clone().map(|owner| Owner { role: owner.role, name: owner.name }),

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use sekisho::decide::{ARCHIVE_BYTES, BundleKeys, ShadowMode};
-use sekisho::shell::policies::{Place, Policies, PolicySetup, Rules, SourceSetup, forget};
+use sekisho::shell::policies::{Place, Policies, PolicySetup, Rules, SourceSetup, SourceTrust, forget};
 use sekisho::types::{Clock, ManualClock};
 use serde_json::{Value, json};
 
@@ -19,7 +19,8 @@ const KEY: &str = "ministry-1";
 /// A source that nobody looks at unless asked.
 fn source(id: &str, place: Place, keys: Option<BundleKeys>) -> SourceSetup {
     let poll = Some(Duration::from_secs(86_400));
-    SourceSetup { id: id.to_owned(), place, keys, poll, expect: None, owner: None }
+    let trust = keys.map_or(SourceTrust::Own, SourceTrust::Keys);
+    SourceSetup { id: id.to_owned(), place, trust, poll, expect: None, owner: None }
 }
 
 fn from_server(server: &BundleServer, ministry: &Ministry) -> SourceSetup {
@@ -189,7 +190,7 @@ async fn a_broken_bundle_leaves_the_policy_before_it_in_force() {
         (
             "the id of another",
             Conduct::Offer(SmallPolicy { id: "dfft", ..next.clone() }.signed(&ministry)),
-            "policy_id_taken",
+            "policy_unexpected",
         ),
         ("gone", answer(StatusCode::NOT_FOUND, none(), "".into()), "source_refused"),
         ("elsewhere", answer(StatusCode::FOUND, away, "".into()), "source_refused"),
@@ -343,12 +344,40 @@ async fn a_source_that_never_brought_anything_keeps_the_gateway_from_starting() 
     let refused = site.open(missing).await.unwrap_err();
     assert!(refused.contains("ministry: source_unreadable") && refused.contains("none.tar.gz"), "{refused}");
 
+    // Without keys nothing is taken, signed or not.
+    let file = site.directory.path().join("small.tar.gz");
+    std::fs::write(&file, SmallPolicy::new("1", "a").signed(&ministry)).unwrap();
+    let refused = site.open(source("ministry", Place::File(file), None)).await.unwrap_err();
+    assert!(refused.contains("ministry: bundle_unsigned"), "{refused}");
+
     // A policy that was pinned is that policy.
     server = BundleServer::start(SmallPolicy::new("1", "a").signed(&ministry)).await;
     let pinned = |id: &str| SourceSetup { expect: Some(id.to_owned()), ..from_server(&server, &ministry) };
     let refused = site.open(pinned("dfft")).await.unwrap_err();
     assert!(refused.contains("policy_unexpected"), "{refused}");
     assert_eq!(site.open(pinned("curfew")).await.as_deref(), Ok("1"));
+}
+
+#[tokio::test]
+async fn a_source_does_not_turn_into_another_policy_unless_it_is_forgotten() {
+    let (site, ministry) = (Site::new(), Ministry::new(KEY));
+    let file = site.directory.path().join("small.tar.gz");
+    let open = || site.open(source("ministry", Place::File(file.clone()), Some(ministry.keys(KEY))));
+    std::fs::write(&file, SmallPolicy::new("1", "a").signed(&ministry)).unwrap();
+    assert_eq!(open().await.as_deref(), Ok("1"));
+    std::fs::write(&file, SmallPolicy { id: "other", ..SmallPolicy::new("2", "a") }.signed(&ministry)).unwrap();
+    assert_eq!(open().await.as_deref(), Ok("1"), "the last good copy stands in");
+    assert_eq!(forget(&site.state(), "ministry").unwrap().unwrap().id, "curfew");
+    assert_eq!(open().await.as_deref(), Ok("2"));
+}
+
+#[tokio::test]
+async fn two_sources_do_not_bring_the_same_policy() {
+    let (site, ministry) = (Site::new(), Ministry::new(KEY));
+    let server = BundleServer::start(SmallPolicy { id: "dfft", ..SmallPolicy::new("1", "a") }.signed(&ministry)).await;
+    let both = setup(vec![built_in(), from_server(&server, &ministry)], &site.state());
+    let refused = Policies::open(both, Arc::clone(&site.clock)).await.map(drop).unwrap_err();
+    assert!(format!("{refused:#}").contains("ministry: policy_id_taken"), "{refused:#}");
 }
 
 #[tokio::test]
@@ -361,6 +390,14 @@ async fn a_state_that_is_in_use_or_unreadable_starts_nothing() {
     assert!(refused.contains("in use by another gateway"), "{refused}");
     assert!(forget(&site.state(), "ministry").is_err(), "forgotten under a gateway that runs");
     drop(first);
+    let open_to = |mode| {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(site.state(), std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    open_to(0o750);
+    let refused = site.open(from_server(&server, &ministry)).await.unwrap_err();
+    assert!(refused.contains("chmod 700"), "what others may read and change is believed: {refused}");
+    open_to(0o700);
     std::fs::write(site.state().join("accepted.json"), "{}").unwrap();
     let refused = site.open(from_server(&server, &ministry)).await.unwrap_err();
     assert!(refused.contains("accepted.json"), "who cannot tell what was accepted accepts anything: {refused}");

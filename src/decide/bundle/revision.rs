@@ -5,7 +5,8 @@ use std::cmp::Ordering;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::decide::{DecideError, PolicyIdentity};
+use super::Bundle;
+use crate::decide::DecideError;
 use crate::types::Digest;
 
 /// The longest revision, in bytes: some four times a time with its offset and a counter.
@@ -82,28 +83,54 @@ impl PartialOrd for Revision {
 /// What was accepted last from a policy's source.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Accepted {
+    /// Which policy it is.
+    pub id: String,
     /// Its revision.
     pub revision: String,
-    /// Its digest.
+    /// Its digest, which is that of its source.
     pub digest: Digest,
+    /// The digest of its module, which is what decides.
+    pub module: Option<Digest>,
 }
 
 impl Accepted {
     /// What is remembered of a bundle once it is accepted.
-    pub fn of(identity: &PolicyIdentity) -> Self {
-        Self { revision: identity.revision.clone(), digest: identity.digest }
+    pub fn of(bundle: &Bundle) -> Self {
+        let identity = bundle.identity();
+        Self {
+            id: identity.id.clone(),
+            revision: identity.revision.clone(),
+            digest: identity.digest,
+            module: bundle.module().map(|module| Digest::of(module)),
+        }
     }
 
-    /// Whether a policy may follow this one: a later revision may, and the same one again.
+    /// Whether a bundle may follow this one: a later revision of the same policy may, and the same one again.
     ///
     /// # Errors
-    /// [`DecideError::Bundle`]: `bundle_older`, `bundle_revision_reused` for other content under the same revision, or
-    /// `bundle_revision_unordered`.
-    pub fn followed_by(&self, offered: &PolicyIdentity) -> Result<(), DecideError> {
+    /// [`DecideError::Bundle`]: `policy_unexpected` for another policy, `bundle_older`, `bundle_revision_reused` for other
+    /// content or another module under the same revision, or `bundle_revision_unordered`.
+    pub fn followed_by(&self, offered: &Self) -> Result<(), DecideError> {
+        if offered.id != self.id {
+            return Err(DecideError::Bundle {
+                code: "policy_unexpected",
+                why: format!(
+                    ".manifest: the policy is {}, and {} was accepted from this source: publish it from a source of its own, or let this one's be forgotten",
+                    offered.id, self.id
+                ),
+            });
+        }
         let (last, next) = (Revision::parse(&self.revision)?, Revision::parse(&offered.revision)?);
         match next.cmp(&last) {
             Ordering::Greater => Ok(()),
-            Ordering::Equal if offered.digest == self.digest => Ok(()),
+            Ordering::Equal if offered.digest == self.digest && offered.module == self.module => Ok(()),
+            Ordering::Equal if offered.digest == self.digest => Err(DecideError::Bundle {
+                code: "bundle_revision_reused",
+                why: format!(
+                    "policy.wasm: revision {} was accepted with another module: give what was compiled anew a later revision",
+                    offered.revision
+                ),
+            }),
             Ordering::Equal => Err(DecideError::Bundle {
                 code: "bundle_revision_reused",
                 why: format!(
@@ -130,8 +157,9 @@ mod tests {
         Revision::parse(text).unwrap()
     }
 
-    fn identity(revision: &str, content: &str) -> PolicyIdentity {
-        PolicyIdentity::new("t".to_owned(), revision.to_owned(), Digest::of(content.as_bytes()))
+    fn bundle(revision: &str, content: &str) -> Accepted {
+        let module = Some(Digest::of(format!("compiled {content}").as_bytes()));
+        Accepted { id: "t".to_owned(), revision: revision.to_owned(), digest: Digest::of(content.as_bytes()), module }
     }
 
     #[test]
@@ -191,10 +219,9 @@ mod tests {
 
     #[test]
     fn only_a_later_revision_or_the_same_bundle_follows() {
-        let accepted = Accepted::of(&identity("2026-11-21.2", "two"));
-        let follows = |revision: &str, content: &str| {
-            accepted.followed_by(&identity(revision, content)).map_err(|error| error.code())
-        };
+        let accepted = bundle("2026-11-21.2", "two");
+        let code = |offered: &Accepted| accepted.followed_by(offered).map_err(|error| error.code());
+        let follows = |revision: &str, content: &str| code(&bundle(revision, content));
         assert_eq!(follows("2026-11-21.3", "three"), Ok(()));
         assert_eq!(follows("2026-11-21.10", "ten"), Ok(()));
         assert_eq!(follows("2026-11-21.2", "two"), Ok(()));
@@ -203,11 +230,21 @@ mod tests {
         assert_eq!(follows("2026-11-21.1", "one"), Err("bundle_older"));
         assert_eq!(follows("2026-11-21", "two"), Err("bundle_older"));
         assert_eq!(follows("abc", "two"), Err("bundle_revision_unordered"));
+        for module in [None, Some(Digest::of(b"another"))] {
+            let same = bundle("2026-11-21.2", "two");
+            assert_eq!(code(&Accepted { module, ..same }), Err("bundle_revision_reused"));
+            let later = bundle("2026-11-21.3", "two");
+            assert_eq!(code(&Accepted { module, ..later }), Ok(()));
+        }
+        for revision in ["2026-11-21.2", "2026-11-21.3"] {
+            let other = Accepted { id: "u".to_owned(), ..bundle(revision, "two") };
+            assert_eq!(code(&other), Err("policy_unexpected"));
+        }
     }
 
     #[test]
     fn what_was_accepted_survives_on_disk() {
-        let accepted = Accepted::of(&identity("17", "x"));
+        let accepted = bundle("17", "x");
         let text = serde_json::to_string(&accepted).unwrap();
         assert_eq!(serde_json::from_str::<Accepted>(&text).unwrap(), accepted);
     }

@@ -42,7 +42,7 @@ impl Bundle {
         }
         let bundle = Self::from_archive(&archive)?;
         match verification.last {
-            Some(last) => last.followed_by(bundle.identity())?,
+            Some(last) => last.followed_by(&Accepted::of(&bundle))?,
             // A first revision without a place among others would make every later one unordered too.
             None => drop(Revision::parse(&bundle.identity().revision)?),
         }

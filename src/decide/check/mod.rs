@@ -127,9 +127,9 @@ pub fn check_language(sources: &[BundleFile], data: &Value) -> CheckReport {
 }
 
 fn read<'a>(sources: &'a [BundleFile], findings: &mut Findings) -> Vec<syntax::Parsed<'a>> {
-    let mut parsed = Vec::new();
+    let (mut parsed, mut bracket_cost) = (Vec::new(), 0);
     for file in sources {
-        if text::admit(file, findings) {
+        if text::admit(file, &mut bracket_cost, findings) {
             parsed.extend(syntax::parse(file, findings));
         }
     }

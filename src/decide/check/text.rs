@@ -11,12 +11,13 @@ pub const SOURCE_BYTES: usize = 512 * 1024;
 pub const LINE_BYTES: usize = 1024;
 /// Brackets inside brackets. The reference policy uses four levels.
 pub const BRACKET_DEPTH: u32 = 10;
-/// What the brackets of a file may cost to parse: two to the power of its level for each. The costliest file of the
-/// reference policy has 530; the limit keeps the parser under a second.
+/// What the brackets of all files of a bundle may cost to parse: two to the power of its level for each. The costliest
+/// file of the reference policy has 530; the limit keeps the parser under a second.
 pub const BRACKET_COST: u64 = 1 << 15;
 
-/// Whether a parser may see the source. If not, the findings say why.
-pub(super) fn admit(file: &BundleFile, findings: &mut Findings) -> bool {
+/// Whether a parser may see the source. If not, the findings say why. `cost` is that of the brackets of the files before,
+/// and grows by what this one has.
+pub(super) fn admit(file: &BundleFile, cost: &mut u64, findings: &mut Findings) -> bool {
     let before = findings.errors();
     if file.text.len() > SOURCE_BYTES {
         let text = format!("{} bytes are more than the {SOURCE_BYTES} of a source: split it", file.text.len());
@@ -36,12 +37,12 @@ pub(super) fn admit(file: &BundleFile, findings: &mut Findings) -> bool {
             findings.error("control_character", Place::of(file, number), "a control character stands here: remove it");
         }
     }
-    brackets(file, findings);
+    brackets(file, cost, findings);
     findings.errors() == before
 }
 
-fn brackets(file: &BundleFile, findings: &mut Findings) {
-    let (mut depth, mut cost, mut line) = (0_u32, 0_u64, 1);
+fn brackets(file: &BundleFile, cost: &mut u64, findings: &mut Findings) {
+    let (mut depth, mut line) = (0_u32, 1);
     let mut bytes = file.text.bytes();
     while let Some(byte) = bytes.next() {
         match byte {
@@ -66,13 +67,13 @@ fn brackets(file: &BundleFile, findings: &mut Findings) {
             }
             b'(' | b'[' | b'{' => {
                 depth += 1;
-                cost += 1 << depth.min(BRACKET_DEPTH);
+                *cost += 1 << depth.min(BRACKET_DEPTH);
                 if depth > BRACKET_DEPTH {
                     let text = format!("more than {BRACKET_DEPTH} brackets inside one another: name the inner parts");
                     return findings.error("nested_too_deeply", Place::of(file, line), text);
                 }
-                if cost > BRACKET_COST {
-                    let text = "the brackets up to here take too long to parse: nest less, or split the file";
+                if *cost > BRACKET_COST {
+                    let text = "the brackets of the policy up to here take too long to parse: nest less";
                     return findings.error("nested_too_deeply", Place::of(file, line), text);
                 }
             }

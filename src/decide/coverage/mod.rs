@@ -8,6 +8,7 @@ use regorus::utils::limits::ExecutionTimerConfig;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::cases::read_cases;
 use super::engine::TIMER_UNITS;
 use super::explain::laws;
 use super::{Bundle, Case, DecideError, Decision, Law};
@@ -92,17 +93,13 @@ pub fn coverage(bundle: &Bundle) -> Result<Coverage, DecideError> {
     engine.set_enable_coverage(true);
     let rule = format!("data.{}", bundle.entrypoint().replace('/', "."));
     let mut seen = Vec::new();
-    for file in bundle.cases() {
-        let cases: Vec<Case> = serde_json::from_str(&file.text)
-            .map_err(|error| unusable(&format!("{}:{}", file.path, error.line()), &error))?;
-        for case in cases {
-            engine.set_input_json(&case.input.to_string()).map_err(|error| unusable(&case.id, &error))?;
-            let evaluated = catch_unwind(AssertUnwindSafe(|| engine.eval_rule(rule.clone())));
-            let evaluated = evaluated.map_err(|_| unusable(&case.id, &"the policy engine crashed on this case"))?;
-            let Some(document) = evaluated.ok().and_then(|value| value.to_json_str().ok()) else { continue };
-            if let Ok(decision) = Decision::read(&document, bundle.identity().clone().into()) {
-                seen.push(Seen::new(case, &decision));
-            }
+    for case in read_cases(bundle)? {
+        engine.set_input_json(&case.input.to_string()).map_err(|error| unusable(&case.id, &error))?;
+        let evaluated = catch_unwind(AssertUnwindSafe(|| engine.eval_rule(rule.clone())));
+        let evaluated = evaluated.map_err(|_| unusable(&case.id, &"the policy engine crashed on this case"))?;
+        let Some(document) = evaluated.ok().and_then(|value| value.to_json_str().ok()) else { continue };
+        if let Ok(decision) = Decision::read(&document, bundle.identity().clone().into()) {
+            seen.push(Seen::new(case, &decision));
         }
     }
     let report = engine.get_coverage_report().map_err(|error| unusable("the coverage", &error))?;

@@ -15,7 +15,8 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{Bundle, Case, DecideError, Decision, InputPaths, Policy, run_cases};
+use super::cases::read_cases;
+use super::{Bundle, DecideError, Decision, InputPaths, Policy, run_cases};
 use generate::Generator;
 pub use report::{Disagreement, Findings, TrialReport};
 
@@ -65,6 +66,8 @@ struct Example {
 const EXAMPLES: &str = include_str!("examples.json");
 /// The longest name of an undeclared part of an input in a finding, in bytes.
 const PATH: usize = 128;
+/// Undeclared parts of one input that are each tried alone: naming them helps the author, and each costs an evaluation.
+const PATHS: usize = 64;
 /// How often progress is told, in inputs.
 const STEP: usize = 64;
 
@@ -78,9 +81,9 @@ impl Trial<'_> {
         let started = Instant::now();
         let examples: Vec<Example> =
             serde_json::from_str(EXAMPLES).map_err(|error| untried(format!("the examples: {error}")))?;
-        let cases = self.cases()?;
+        let cases = read_cases(self.bundle)?;
         let mut report = TrialReport::of(self.bundle.identity());
-        let outcomes = run_cases(self.bundle, decides)?;
+        let outcomes = run_cases(self.bundle, decides, self.patience)?;
         report.cases = outcomes.len();
         for outcome in outcomes.into_iter().filter(|outcome| !outcome.differences.is_empty()) {
             report.case_fails(&outcome);
@@ -108,18 +111,6 @@ impl Trial<'_> {
         }
         report.took_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(report)
-    }
-
-    /// The bundle's own cases.
-    fn cases(&self) -> Result<Vec<Case>, DecideError> {
-        let mut cases = Vec::new();
-        for file in self.bundle.cases() {
-            let read: Vec<Case> = serde_json::from_str(&file.text).map_err(|error| {
-                DecideError::unusable(format!("{}:{}: not a list of cases: {error}", file.path, error.line()))
-            })?;
-            cases.extend(read);
-        }
-        Ok(cases)
     }
 
     fn compare(
@@ -212,7 +203,8 @@ fn equal(one: &Value, other: &Value) -> bool {
     }
 }
 
-/// Which undeclared parts of an input change the answer, each alone; none where it takes several together.
+/// Which undeclared parts of an input change the answer, each alone, among the first [`PATHS`]; none where it takes several
+/// together.
 fn undeclared(declared: &InputPaths, input: &Value, ours: &Answer, decides: &Policy) -> Vec<String> {
     let without = |path: &str| {
         let mut less = input.clone();
@@ -235,6 +227,7 @@ fn undeclared(declared: &InputPaths, input: &Value, ours: &Answer, decides: &Pol
             _ => {}
         }
     }
+    paths.truncate(PATHS);
     paths.retain(|path| !alike(ours, &parsed(decides.document(&without(path).to_string()))));
     paths.iter_mut().for_each(|path| path.truncate(path.floor_char_boundary(PATH)));
     paths

@@ -38,7 +38,7 @@ pub use name::{Endpoint, SanName, Upstream};
 pub use odrl::agreement_registry;
 pub use policy::{Policy, PolicyKey, PolicyOwner, PolicyPlace, PolicySource, is_source_id};
 pub use problem::Problem;
-pub use resolve::{PartnerFiles, Resolved, Secret, SourceFiles, resolve};
+pub use resolve::{PartnerFiles, Resolved, Secret, SourceFiles, SourceTrust, resolve};
 
 use environment::Overrides;
 use reader::{Reader, Section};

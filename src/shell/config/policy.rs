@@ -218,10 +218,15 @@ fn source(mut table: Section<'_>, development: bool, declared: &mut Vec<(String,
         section.finish();
     }
     let is_archive = matches!(given[..], ["file" | "url"]);
-    if is_archive && !table.has("keys") && !development {
+    if is_archive && !development {
         let example =
             "[{ id = \"2026\", file = \"regulator.pub\", algorithm = \"EdDSA\" }], the keys that may sign the bundle";
-        table.missing("keys", example);
+        if !table.has("keys") {
+            table.missing("keys", example);
+        } else if table.is_empty_list("keys") {
+            let what = "keys is empty, so nobody could sign the bundle";
+            table.report(table.line_of("keys"), what, format!("write keys = {example}"));
+        }
     }
     if given == ["directory"] && table.has("keys") {
         let fix = "remove them; a directory is the operator's own, what others wrote comes as a signed archive";

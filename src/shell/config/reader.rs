@@ -253,6 +253,12 @@ impl<'a> Section<'a> {
         sections
     }
 
+    /// Whether the key holds a list of nothing.
+    pub(super) fn is_empty_list(&self, key: &str) -> bool {
+        let array = self.table.get(key).and_then(|value| value.get_ref().as_array());
+        array.is_some_and(|array| array.is_empty())
+    }
+
     /// The line of a list's element that is this text.
     pub(super) fn line_of_element(&self, key: &str, text: &str) -> usize {
         let array = self.table.get(key).and_then(|value| value.get_ref().as_array());

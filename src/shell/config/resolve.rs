@@ -81,8 +81,19 @@ pub struct SourceFiles {
     pub path: Option<PathBuf>,
     /// `anchors`: PEM certificates.
     pub anchors: Option<Vec<u8>>,
-    /// The source's `keys`; `None` when it has none.
-    pub keys: Option<BundleKeys>,
+    /// Whose word is taken for its bundles.
+    pub trust: SourceTrust,
+}
+
+/// Whose word is taken for the bundles of a source.
+#[derive(Debug, Clone)]
+pub enum SourceTrust {
+    /// That of whoever holds one of these keys.
+    Keys(BundleKeys),
+    /// Nobody's: the files are the operator's own. An archive is refused, so that keys that got lost open nothing.
+    Own,
+    /// Anybody's. Nothing but `development = true` yields this.
+    Unsigned,
 }
 
 /// Reads every file that the configuration names, relative to `directory`, and checks that each is what it should be.
@@ -105,7 +116,8 @@ pub fn resolve(mut config: Config, directory: &Path) -> Result<Resolved, Vec<Pro
     let terms = found.terms(&mut config);
     let record_directory = found.directory(&config.record.directory);
     let policy_directory = config.policy.directory.as_ref().map(|policy| found.directory(policy));
-    let policy_sources = config.policy.sources.iter().map(|source| found.source(source)).collect();
+    let policy_sources =
+        config.policy.sources.iter().map(|source| found.source(source, config.policy.development)).collect();
     let state_directory = found.directory(&config.state.directory);
     let inputs_directory = found.directory(&config.inputs.directory);
     if found.problems.is_empty() {
@@ -194,14 +206,19 @@ impl Found<'_> {
         })
     }
 
-    fn source(&mut self, source: &PolicySource) -> SourceFiles {
+    fn source(&mut self, source: &PolicySource, development: bool) -> SourceFiles {
         let (path, anchors) = match &source.place {
             PolicyPlace::File(path) | PolicyPlace::Directory(path) => (Some(self.directory(path)), None),
             PolicyPlace::Url { anchors, .. } => (None, anchors.as_ref().map(|anchors| self.bytes(anchors))),
         };
-        let keys = source.keys.iter().filter_map(|key| self.bundle_key(key)).collect();
-        // With none, unsigned archives are taken: what a broken key leaves is never used, for its problem is told.
-        SourceFiles { path, anchors, keys: BundleKeys::new(keys).ok() }
+        let keys: Vec<BundleKey> = source.keys.iter().filter_map(|key| self.bundle_key(key)).collect();
+        let is_directory = matches!(source.place, PolicyPlace::Directory(_));
+        let trust = match BundleKeys::new(keys) {
+            Ok(keys) => SourceTrust::Keys(keys),
+            Err(_) if source.keys.is_empty() && development && !is_directory => SourceTrust::Unsigned,
+            Err(_) => SourceTrust::Own,
+        };
+        SourceFiles { path, anchors, trust }
     }
 
     fn bundle_key(&mut self, key: &PolicyKey) -> Option<BundleKey> {

@@ -17,8 +17,9 @@ use serde_json::{Value, json};
 use super::Trouble;
 use super::source::{Found, Source};
 use crate::decide::{
-    Accepted, Archive, Bundle, BundleKeys, EngineOptions, Policy, ShadowMode, Trust, Verification, check, run_cases,
+    Accepted, Archive, Bundle, CASES_PATIENCE, EngineOptions, Policy, ShadowMode, Trust, Verification, check, run_cases,
 };
+use crate::shell::config::SourceTrust;
 use crate::shell::confined::{ConfinedLimits, ConfinedShadow};
 use crate::shell::trial::{TrialOptions, try_bundle};
 use crate::types::Timestamp;
@@ -44,6 +45,8 @@ pub struct Rules {
 /// A policy that passed.
 pub(super) struct Judged {
     pub(super) policy: Arc<Policy>,
+    /// What is remembered of it.
+    pub(super) accepted: Accepted,
     /// What the policy runs on: its module, or its source.
     pub(super) engine: &'static str,
     /// The key that signed it.
@@ -90,7 +93,7 @@ impl Rules {
             Some(_) => ("webassembly", self.shadowed(policy, &bundle)?),
             None => ("interpreter", policy),
         };
-        Ok(Judged { policy: Arc::new(policy), engine, signed_by, trial })
+        Ok(Judged { policy: Arc::new(policy), accepted: Accepted::of(&bundle), engine, signed_by, trial })
     }
 
     /// The steps before the trial.
@@ -102,7 +105,7 @@ impl Rules {
         now: Timestamp,
     ) -> Result<Examined, Trouble> {
         let (bundle, signed_by) = match found {
-            Found::Archive { bytes, .. } => verify(bytes, source.keys.as_ref(), last, now)?,
+            Found::Archive { bytes, .. } => verify(bytes, &source.trust, last, now)?,
             Found::Own(bundle) => (bundle.as_ref().clone(), None),
             Found::Unchanged => return Err(Trouble::new("source_unreadable", "the source sent nothing")),
         };
@@ -172,16 +175,23 @@ impl Rules {
 /// Step 1.
 fn verify(
     bytes: &[u8],
-    keys: Option<&BundleKeys>,
+    trust: &SourceTrust,
     last: Option<&Accepted>,
     now: Timestamp,
 ) -> Result<(Bundle, Option<String>), Trouble> {
-    let trust = keys.map_or(Trust::Unsigned, Trust::Keys);
-    let bundle = Bundle::verified(bytes, &Verification { trust, now, last })?;
-    let signed_by = match keys {
+    let taken = match trust {
+        SourceTrust::Keys(keys) => Trust::Keys(keys),
+        SourceTrust::Unsigned => Trust::Unsigned,
+        SourceTrust::Own => {
+            let why = "the source has no keys, and takes no archive without: name the public key of whoever signs it";
+            return Err(Trouble::new("bundle_unsigned", why));
+        }
+    };
+    let bundle = Bundle::verified(bytes, &Verification { trust: taken, now, last })?;
+    let signed_by = match taken {
         // Once more for its name alone; the bundle is known to be signed.
-        Some(keys) => Archive::unpack(bytes)?.verify(keys, now)?.key_id,
-        None => None,
+        Trust::Keys(keys) => Archive::unpack(bytes)?.verify(keys, now)?.key_id,
+        Trust::Unsigned => None,
     };
     Ok((bundle, signed_by))
 }
@@ -201,7 +211,7 @@ fn expected(bundle: &Bundle, expected: Option<&str>) -> Result<(), Trouble> {
 
 /// Step 4.
 fn cases(bundle: &Bundle, policy: &Policy) -> Result<(), Trouble> {
-    let outcomes = run_cases(bundle, policy)?;
+    let outcomes = run_cases(bundle, policy, CASES_PATIENCE)?;
     let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.differences.is_empty()).collect();
     if failed.is_empty() {
         return Ok(());

@@ -240,10 +240,9 @@ impl Keeper {
         let set = PolicySet::new(changed.iter().flatten().cloned().collect())
             .map_err(|error| Trouble::new("policy_id_taken", error.to_string()))?;
         if let (Some(store), Found::Archive { bytes, etag }) = (&self.store, found) {
-            let accepted = Accepted::of(judged.policy.identity());
             let copy = Copy { bytes: bytes.clone(), etag: etag.clone() };
-            if last != Some(&accepted) || !store.has(&source.id, &copy) {
-                store.keep(&source.id, &copy, accepted, now).map_err(|error| {
+            if last != Some(&judged.accepted) || !store.has(&source.id, &copy) {
+                store.keep(&source.id, &copy, judged.accepted.clone(), now).map_err(|error| {
                     Trouble::new("state_unavailable", format!("the policy cannot be remembered: {error:#}"))
                 })?;
             }

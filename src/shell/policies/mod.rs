@@ -20,6 +20,7 @@ use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+pub use super::config::SourceTrust;
 pub use activate::Rules;
 pub use source::{Owner, Place, SourceSetup};
 

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use super::Trouble;
 use super::fetch::{Answer, Server};
-use crate::decide::{ARCHIVE_BYTES, Bundle, BundleKeys};
-use crate::shell::config::BundleUrl;
+use crate::decide::{ARCHIVE_BYTES, Bundle};
+use crate::shell::config::{BundleUrl, SourceTrust};
 use crate::types::Clock;
 
 /// A source as it is configured.
@@ -21,8 +21,8 @@ pub struct SourceSetup {
     pub id: String,
     /// Where the policy comes from.
     pub place: Place,
-    /// Who may sign its archive; none for unsigned ones, which the configuration allows in development only.
-    pub keys: Option<BundleKeys>,
+    /// Whose word is taken for its archive.
+    pub trust: SourceTrust,
     /// Between two looks; `None` for one look, at start.
     pub poll: Option<Duration>,
     /// The id that its policy must have.
@@ -60,7 +60,7 @@ pub struct Owner {
 /// A source that can be looked at.
 pub(super) struct Source {
     pub(super) id: String,
-    pub(super) keys: Option<BundleKeys>,
+    pub(super) trust: SourceTrust,
     pub(super) poll: Option<Duration>,
     pub(super) expect: Option<String>,
     pub(super) owner: Option<Owner>,
@@ -88,7 +88,7 @@ impl Source {
     /// # Errors
     /// When the authorities of its server cannot be used.
     pub(super) fn new(setup: SourceSetup, clock: &Arc<dyn Clock>) -> Result<Self> {
-        let SourceSetup { id, place, keys, poll, expect, owner } = setup;
+        let SourceSetup { id, place, trust, poll, expect, owner } = setup;
         let reach = match place {
             Place::BuiltIn => Reach::BuiltIn,
             Place::Directory(path) => Reach::Directory(path),
@@ -98,7 +98,7 @@ impl Source {
                 Reach::Server(Box::new(server.with_context(|| format!("policy source {id}"))?), url)
             }
         };
-        Ok(Self { id, keys, poll, expect, owner, reach })
+        Ok(Self { id, trust, poll, expect, owner, reach })
     }
 
     /// Whether it brings archives: what others wrote.

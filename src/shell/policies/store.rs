@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -15,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::decide::{ARCHIVE_BYTES, Accepted};
+use crate::decide::{ARCHIVE_BYTES, Accepted, private_directory};
 use crate::shell::state::write;
 use crate::types::{Digest, Timestamp};
 
@@ -211,13 +210,13 @@ fn archive_name(archive: &Digest) -> String {
     format!("{}.tar.gz", archive.hex())
 }
 
-/// Makes a directory for nobody but us, durably.
+/// Makes a directory for nobody but us, durably; one that is there is ours, or is not used.
 fn private(directory: &Path) -> Result<()> {
-    if directory.is_dir() {
+    let is_new = !directory.exists();
+    private_directory(directory).with_context(|| directory.display().to_string())?;
+    if !is_new {
         return Ok(());
     }
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
-    made.with_context(|| format!("making {}", directory.display()))?;
     // Its name, too, must outlive a power cut; those above it may be as new.
     for above in directory.ancestors().skip(1).take(3).filter(|above| !above.as_os_str().is_empty()) {
         if let Ok(above) = File::open(above) {

@@ -269,7 +269,7 @@ fn an_older_signed_bundle_is_not_played_back() {
     let regulator = ed25519("regulator");
     let keys = regulator.keys();
     let bundle = check(&signed(&regulator, "2026-11-21.2"), &keys, None).unwrap();
-    let last = Accepted::of(bundle.identity());
+    let last = Accepted::of(&bundle);
     assert!(check(&signed(&regulator, "2026-11-21.2"), &keys, Some(&last)).is_ok());
     assert!(check(&signed(&regulator, "2026-11-22.1"), &keys, Some(&last)).is_ok());
     assert_eq!(code(check(&signed(&regulator, "2026-11-21.1"), &keys, Some(&last))), "bundle_older");

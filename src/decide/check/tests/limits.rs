@@ -2,6 +2,7 @@
 
 use super::errors;
 use crate::decide::check::text::{BRACKET_COST, BRACKET_DEPTH, LINE_BYTES, SOURCE_BYTES};
+use crate::decide::{BundleFile, check_language};
 
 #[test]
 fn brackets_end_at_their_limits() {
@@ -15,6 +16,21 @@ fn brackets_end_at_their_limits() {
     assert_eq!(errors(&wide(BRACKET_COST / 2)), []);
     let found = errors(&wide(BRACKET_COST / 2 + 1));
     assert_eq!(found, [(BRACKET_COST as u32 / 2 + 3, "nested_too_deeply")]);
+}
+
+#[test]
+fn brackets_of_all_files_count_together() {
+    let file = |path: &str, brackets: u64| {
+        let rules = "\nx contains 1 if (1 > 0)".repeat(brackets as usize);
+        BundleFile { path: path.to_owned(), text: format!("package p{rules}") }
+    };
+    let half = BRACKET_COST / 4;
+    let found = |second: u64| {
+        let report = check_language(&[file("a.rego", half), file("b.rego", second)], &serde_json::json!({}));
+        report.errors().map(|finding| (finding.file.clone(), finding.code)).collect::<Vec<_>>()
+    };
+    assert_eq!(found(half), []);
+    assert_eq!(found(half + 1), [("b.rego".to_owned(), "nested_too_deeply")]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use wasmtime::{Cache, CacheConfig, Config, OptLevel, ResourceLimiter, Store, StoreLimits, StoreLimitsBuilder};
 
 use super::deadline;
-use crate::decide::DecideError;
+use crate::decide::{DecideError, private_directory};
 
 /// The most linear memory of an instance, in bytes. The reference policy takes 5 MiB with its data; the data of a policy
 /// takes some ten times the size of its JSON.
@@ -79,30 +79,10 @@ fn cache(directory: &Path) -> Result<Cache, DecideError> {
         DecideError::unusable(format!("{}: no place for compiled policies: {why}", directory.display()))
     };
     let directory = std::path::absolute(directory).map_err(|error| unusable(&error))?;
-    private(&directory).map_err(|error| unusable(&error))?;
+    private_directory(&directory).map_err(|error| unusable(&error))?;
     let mut config = CacheConfig::new();
     config.with_directory(directory);
     Cache::new(config).map_err(|error| unusable(&error))
-}
-
-/// Makes the directory if it is not there, for this user alone.
-#[cfg(unix)]
-fn private(directory: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::{DirBuilderExt, MetadataExt};
-
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    let found = std::fs::metadata(directory)?;
-    let owner = rustix::process::geteuid().as_raw();
-    if found.uid() != owner || found.mode() & 0o077 != 0 {
-        let why = "machine code in it is run, so it must be this user's alone: chown it and chmod 700 it";
-        return Err(std::io::Error::new(std::io::ErrorKind::PermissionDenied, why));
-    }
-    Ok(())
-}
-
-#[cfg(not(unix))]
-fn private(directory: &Path) -> std::io::Result<()> {
-    std::fs::create_dir_all(directory)
 }
 
 /// A store for one instance, with its limits.

@@ -7,7 +7,9 @@ use clap::Args;
 use serde_json::json;
 
 use super::PATIENCE;
-use crate::decide::{BUILTINS, Bundle, CheckReport, DecideError, Finding, Policy, Severity, check, run_cases};
+use crate::decide::{
+    BUILTINS, Bundle, CASES_PATIENCE, CheckReport, DecideError, Finding, Policy, Severity, check, run_cases,
+};
 use crate::shell::cli::Verdict;
 use crate::types::{Clock as _, SystemClock};
 
@@ -67,7 +69,7 @@ fn findings(bundle: &Bundle, today: &str) -> CheckReport {
     if report.errors().count() > 0 {
         return report;
     }
-    match Policy::compile(bundle, PATIENCE).and_then(|policy| run_cases(bundle, &policy)) {
+    match Policy::compile(bundle, PATIENCE).and_then(|policy| run_cases(bundle, &policy, CASES_PATIENCE)) {
         Err(error) => report.findings.push(refused(&error)),
         Ok(outcomes) => {
             for outcome in outcomes.iter().filter(|outcome| !outcome.differences.is_empty()) {

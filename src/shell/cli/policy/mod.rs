@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
-use crate::decide::{Bundle, Coverage, Policy, coverage, run_cases};
+use crate::decide::{Bundle, CASES_PATIENCE, Coverage, Policy, coverage, run_cases};
 use crate::shell::cli::Verdict;
 use crate::shell::confined::OwnLimits;
 
@@ -181,7 +181,7 @@ fn test(options: &TestOptions) -> Result<Verdict> {
         bail!("{} is a bundle: coverage takes a policy's source as a directory", options.policy.display());
     }
     let (bundle, policy) = load(Some(&options.policy))?;
-    let outcomes = run_cases(&bundle, &policy)?;
+    let outcomes = run_cases(&bundle, &policy, CASES_PATIENCE)?;
     if outcomes.is_empty() {
         bail!("{} has no cases: write some under cases/", options.policy.display());
     }

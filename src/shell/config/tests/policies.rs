@@ -48,6 +48,9 @@ fn mistakes_in_policy_sources_are_told_with_line_and_remedy() {
     check(&source(&format!("file = \"a\"\ndirectory = \"b\"\n{KEYS}")), 4, &["names more than one place"]);
     check(&source(&format!("directory = \"b\"\n{KEYS}")), 4, &["keys are for an archive"]);
     check(&source("file = \"a\""), 1, &["keys is missing", "algorithm"]);
+    // An empty list is no leave to take anything.
+    check(&source("file = \"a\"\nkeys = []"), 4, &["keys is empty", "algorithm"]);
+    check(&source("url = \"http://127.0.0.1/a\"\nkeys = []"), 4, &["keys is empty"]);
     check(&source("url = \"http://127.0.0.1/a\""), 1, &["keys is missing"]);
     check(&signed("url = \"https://policies.example/a\"", ""), 1, &["anchors is missing"]);
     check(&signed("url = \"http://policies.example/a\"", ""), 3, &["in the clear", "use https"]);
@@ -90,6 +93,8 @@ fn unsigned_bundles_are_for_loopback_alone() {
     let unsigned = format!("[policy]\ndevelopment = true\n{}", source("file = \"a\""));
     assert_eq!(problems_at("127.0.0.1:8443", &unsigned), Vec::<String>::new());
     assert_eq!(problems_at("[::1]:8443", &unsigned), Vec::<String>::new());
+    let empty = format!("[policy]\ndevelopment = true\n{}", source("file = \"a\"\nkeys = []"));
+    assert_eq!(problems_at("127.0.0.1:8443", &empty), Vec::<String>::new());
     for listen in ["0.0.0.0:8443", "192.0.2.7:8443", "[::]:8443"] {
         check_at(listen, &unsigned, 2, &["nobody signed", "listen.partner", "loopback"]);
     }

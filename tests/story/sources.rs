@@ -260,6 +260,32 @@ async fn a_source_that_fails_for_long_shows_in_readyz() {
     world.close().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_signature_that_expires_in_force_shows_and_stops_nothing() {
+    let ministry = Ministry::new(KEY);
+    let policy = SmallPolicy::new("1", "nothing").archive();
+    let server = BundleServer::start(ministry.sign_for(&policy, Duration::from_secs(600))).await;
+    let world = world(&server, &ministry).await;
+    world.clock.advance(Duration::from_millis(599_999));
+    let line = status(&world).await;
+    let expires = json!(START.plus(Duration::from_secs(600)));
+    assert_eq!((&line["signature_expires"], line.get("failure")), (&expires, None), "{line}");
+    world.clock.advance(Duration::from_millis(1));
+    let failing = |line: &Value| (line["failure"]["code"].clone(), line["failure"]["since"].clone());
+    let expired = (json!("bundle_signature_expired"), expires);
+    assert_eq!(failing(&status(&world).await), expired, "before anybody looks");
+    assert_eq!(failing(&poll(&world).await), expired, "the same once more is no better");
+    assert_eq!(get_open(&world).await.status, 200);
+    world.clock.advance(Duration::from_millis(3_600_001));
+    let ready = operator(&world).call(Method::GET, "/readyz", &Value::Null).await.json();
+    assert_eq!(ready["stale_policies"][0]["code"], "bundle_signature_expired", "{ready}");
+
+    server.offer(ministry.sign_for(&policy, Duration::from_secs(86_400)));
+    let line = poll(&world).await;
+    assert_eq!((&line["activated"], line.get("failure")), (&json!(START), None), "{line}");
+    world.close().await;
+}
+
 /// A state directory, and what it takes to open sources on it.
 struct Site {
     directory: tempfile::TempDir,

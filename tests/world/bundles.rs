@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
@@ -153,6 +154,11 @@ impl Ministry {
     pub fn sign(&self, archive: &Archive) -> Bytes {
         let now = Timestamp::from_seconds(START.seconds() - 60);
         archive.sign(&self.signer, now, None).unwrap().pack().unwrap().into()
+    }
+
+    /// Signs for so long from the start of the world.
+    pub fn sign_for(&self, archive: &Archive, lifetime: Duration) -> Bytes {
+        archive.sign(&self.signer, START, Some(lifetime)).unwrap().pack().unwrap().into()
     }
 }
 

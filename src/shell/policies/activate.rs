@@ -17,7 +17,8 @@ use serde_json::{Value, json};
 use super::Trouble;
 use super::source::{Found, Source};
 use crate::decide::{
-    Accepted, Archive, Bundle, CASES_PATIENCE, EngineOptions, Policy, ShadowMode, Trust, Verification, check, run_cases,
+    Accepted, Archive, Bundle, BundleSignature, CASES_PATIENCE, EngineOptions, Policy, ShadowMode, Trust, Verification,
+    check, run_cases,
 };
 use crate::shell::config::SourceTrust;
 use crate::shell::confined::{ConfinedLimits, ConfinedShadow};
@@ -49,8 +50,8 @@ pub(super) struct Judged {
     pub(super) accepted: Accepted,
     /// What the policy runs on: its module, or its source.
     pub(super) engine: &'static str,
-    /// The key that signed it.
-    pub(super) signed_by: Option<String>,
+    /// The signature that it came with.
+    pub(super) signature: Option<BundleSignature>,
     /// What the trial found, as the admin listener shows it.
     pub(super) trial: Option<Value>,
 }
@@ -59,7 +60,7 @@ pub(super) struct Judged {
 pub(super) struct Examined {
     bundle: Bundle,
     policy: Policy,
-    signed_by: Option<String>,
+    signature: Option<BundleSignature>,
 }
 
 impl Examined {
@@ -87,13 +88,13 @@ impl Rules {
         last: Option<&Accepted>,
         now: Timestamp,
     ) -> Result<Judged, Trouble> {
-        let Examined { bundle, policy, signed_by } = self.examine(source, found, last, now)?;
+        let Examined { bundle, policy, signature } = self.examine(source, found, last, now)?;
         let trial = self.trial(&bundle)?;
         let (engine, policy) = match bundle.module() {
             Some(_) => ("webassembly", self.shadowed(policy, &bundle)?),
             None => ("interpreter", policy),
         };
-        Ok(Judged { policy: Arc::new(policy), accepted: Accepted::of(&bundle), engine, signed_by, trial })
+        Ok(Judged { policy: Arc::new(policy), accepted: Accepted::of(&bundle), engine, signature, trial })
     }
 
     /// The steps before the trial.
@@ -104,7 +105,7 @@ impl Rules {
         last: Option<&Accepted>,
         now: Timestamp,
     ) -> Result<Examined, Trouble> {
-        let (bundle, signed_by) = match found {
+        let (bundle, signature) = match found {
             Found::Archive { bytes, .. } => verify(bytes, &source.trust, last, now)?,
             Found::Own(bundle) => (bundle.as_ref().clone(), None),
             Found::Unchanged => return Err(Trouble::new("source_unreadable", "the source sent nothing")),
@@ -113,7 +114,7 @@ impl Rules {
         Self::check(&bundle, now)?;
         let policy = self.compile(&bundle, source.is_archive())?;
         cases(&bundle, &policy)?;
-        Ok(Examined { bundle, policy, signed_by })
+        Ok(Examined { bundle, policy, signature })
     }
 
     /// Step 2.
@@ -178,7 +179,7 @@ fn verify(
     trust: &SourceTrust,
     last: Option<&Accepted>,
     now: Timestamp,
-) -> Result<(Bundle, Option<String>), Trouble> {
+) -> Result<(Bundle, Option<BundleSignature>), Trouble> {
     let taken = match trust {
         SourceTrust::Keys(keys) => Trust::Keys(keys),
         SourceTrust::Unsigned => Trust::Unsigned,
@@ -188,12 +189,12 @@ fn verify(
         }
     };
     let bundle = Bundle::verified(bytes, &Verification { trust: taken, now, last })?;
-    let signed_by = match taken {
-        // Once more for its name alone; the bundle is known to be signed.
-        Trust::Keys(keys) => Archive::unpack(bytes)?.verify(keys, now)?.key_id,
+    let signature = match taken {
+        // Once more for what it says of itself; the bundle is known to be signed.
+        Trust::Keys(keys) => Some(Archive::unpack(bytes)?.verify(keys, now)?),
         Trust::Unsigned => None,
     };
-    Ok((bundle, signed_by))
+    Ok((bundle, signature))
 }
 
 /// Still step 1: a source must not turn into another policy.

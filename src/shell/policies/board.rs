@@ -14,6 +14,8 @@ use crate::types::Timestamp;
 
 /// The longest account of a failure that is kept, in bytes: a hostile bundle must not fill logs and answers.
 const WHY_BYTES: usize = 4096;
+/// The code of a policy whose signature expired while it was in force.
+const EXPIRED: &str = "bundle_signature_expired";
 
 /// The status of every source, in their order.
 pub(super) struct Board {
@@ -36,16 +38,17 @@ struct InForce {
     policy: Arc<Policy>,
     engine: &'static str,
     signed_by: Option<String>,
+    signature_expires: Option<Timestamp>,
     activated: Timestamp,
     trial: Option<Value>,
 }
 
-/// Why the last look brought nothing.
+/// Why the last look brought nothing, or why what is in force may no longer be started with.
 #[derive(Serialize)]
 struct Failure {
     code: &'static str,
     why: String,
-    /// Since when no look succeeded.
+    /// Since when no look succeeded, or when the signature expired.
     since: Timestamp,
     /// Looks that failed in a row.
     looks: u32,
@@ -64,7 +67,13 @@ impl Board {
     /// A look found what is in force already.
     pub(super) fn unchanged(&self, index: usize, now: Timestamp) {
         let mut lines = self.lines();
-        (lines[index].last_attempt, lines[index].failure) = (Some(now), None);
+        let line = &mut lines[index];
+        line.last_attempt = Some(now);
+        // An expired signature is no better for being found again, and is told once.
+        if line.expired(now).is_none() || line.failure.as_ref().is_some_and(|failure| failure.code != EXPIRED) {
+            line.failure = None;
+        }
+        line.expire(now);
     }
 
     /// What a look brought is in force.
@@ -77,7 +86,8 @@ impl Board {
         line.in_force = Some(InForce {
             policy: Arc::clone(&judged.policy),
             engine: judged.engine,
-            signed_by: judged.signed_by.clone(),
+            signed_by: judged.signature.as_ref().and_then(|signature| signature.key_id.clone()),
+            signature_expires: judged.signature.as_ref().and_then(|signature| signature.expires),
             activated: before.unwrap_or(now),
             trial: judged.trial.clone(),
         });
@@ -103,7 +113,7 @@ impl Board {
 
     /// Every source, for the admin listener.
     pub(super) fn shown(&self, now: Timestamp) -> Vec<Value> {
-        self.lines().iter().map(|line| self.line(line, now)).collect()
+        self.lines_at(now).iter().map(|line| self.line(line, now)).collect()
     }
 
     /// What is not known is left out.
@@ -121,6 +131,7 @@ impl Board {
             shown["policy"] = json!(in_force.policy.identity().as_ref());
             shown["engine"] = in_force.engine.into();
             shown["signed_by"] = json!(in_force.signed_by);
+            shown["signature_expires"] = json!(in_force.signature_expires);
             shown["activated"] = json!(in_force.activated);
             shown["trial"] = json!(in_force.trial);
             shown["shadow"] = json!(in_force.policy.shadow_figures());
@@ -133,7 +144,7 @@ impl Board {
 
     /// Sources that have failed for longer than they may.
     pub(super) fn stale(&self, now: Timestamp) -> Vec<Value> {
-        let lines = self.lines();
+        let lines = self.lines_at(now);
         let stale = lines.iter().filter(|line| self.is_stale(line, now));
         stale
             .filter_map(|line| {
@@ -150,5 +161,28 @@ impl Board {
 
     fn lines(&self) -> MutexGuard<'_, Vec<Line>> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lines with the signatures that have expired since they were looked at: a day may lie between two looks.
+    fn lines_at(&self, now: Timestamp) -> MutexGuard<'_, Vec<Line>> {
+        let mut lines = self.lines();
+        lines.iter_mut().for_each(|line| line.expire(now));
+        lines
+    }
+}
+
+impl Line {
+    /// When the signature of what is in force expired, if it did.
+    fn expired(&self, now: Timestamp) -> Option<Timestamp> {
+        self.in_force.as_ref()?.signature_expires.filter(|expires| *expires <= now)
+    }
+
+    /// Reports a source as failing whose policy stays in force beyond its signature. Other failures are told first.
+    fn expire(&mut self, now: Timestamp) {
+        let Some(since) = self.expired(now).filter(|_| self.failure.is_none()) else { return };
+        let why =
+            format!("the signature expired at {since}, and the next start refuses the bundle: have it signed anew");
+        tracing::warn!(source = self.source, code = EXPIRED, why, "a policy is in force beyond its signature");
+        self.failure = Some(Failure { code: EXPIRED, why, since, looks: 0 });
     }
 }

@@ -159,6 +159,9 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         "agreement_not_on_file" => {
             (S::FORBIDDEN, "The agreement named is not on file for this partner, dataset, purpose and date.")
         }
+        "agreement_not_named" => {
+            (S::FORBIDDEN, "An agreement governs this dataset for this partner; name it in the pass.")
+        }
         "overloaded" => (S::SERVICE_UNAVAILABLE, "Too many exchanges are in progress; try again shortly."),
         "certificate_invalid" => (S::FORBIDDEN, "The certificate cannot be accepted."),
         // Handshakes: the peer meets a TLS alert, and the code is for the record.

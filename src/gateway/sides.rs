@@ -218,8 +218,8 @@ impl Gateway {
             speaks && agreement.covers(partner.id(), route.dataset.id(), requester.purpose(), &story.at.date())
         });
         // What leaves us does so under our own papers. What comes in stands under the sender's, which we need not hold.
-        if agreement.is_none() && requester.agreement().is_some() && !push {
-            return Err(Refusal::new("agreement_not_on_file").into());
+        if agreement.is_none() && !push {
+            self.without_agreement(requester.agreement(), partner.id(), route.dataset.id(), story.at)?;
         }
         let arrival = Arrival {
             direction: story.direction,
@@ -232,6 +232,23 @@ impl Gateway {
             push,
         };
         self.cross(story, arrival, &head.headers, body, place).await
+    }
+
+    /// Whether data of ours may leave under no agreement: none was named, and none with terms governs it.
+    fn without_agreement(
+        &self,
+        named: Option<&str>,
+        party: &PartyId,
+        dataset: &DatasetId,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        if named.is_some() {
+            return Err(Refusal::new("agreement_not_on_file"));
+        }
+        if self.agreements.bind(party, dataset, &now.date()) {
+            return Err(Refusal::new("agreement_not_named"));
+        }
+        Ok(())
     }
 
     /// `ANY /partners/{party}/data/{dataset}/{path}` on the local listener.
@@ -278,8 +295,8 @@ impl Gateway {
             let agreement = agreement_id
                 .and_then(|id| self.agreements.get(id))
                 .filter(|agreement| agreement.covers(partner.id(), route.dataset.id(), &purpose, &story.at.date()));
-            if agreement.is_none() && agreement_id.is_some() {
-                return Err(Refusal::new("agreement_not_on_file").into());
+            if agreement.is_none() {
+                self.without_agreement(agreement_id, partner.id(), route.dataset.id(), story.at)?;
             }
             (&route.dataset, agreement)
         } else {

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 
 use crate::site::{Site, sekisho, stderr, stdout};
-use crate::world::Upstream;
+use crate::world::{Ministry, Upstream};
 
 fn agreement(constraint: &Value) -> Value {
     json!({
@@ -136,4 +136,25 @@ async fn an_exported_offer_becomes_an_agreement_that_serves() {
     let denied = peer.get("/data/open/a", &ask("dpv:ScientificResearch")).await;
     assert_eq!(denied.rules(), ["ODRL:AG-7#1"]);
     assert!(serving.terminate().success());
+}
+
+#[tokio::test]
+async fn an_offer_does_not_state_the_demands_of_a_policy_that_a_source_replaces() {
+    let upstream = Upstream::start().await;
+    let site = Site::new(&upstream);
+    let ministry = Ministry::new("ministry-1");
+    std::fs::write(site.path("ministry.pub"), &ministry.public_pem).unwrap();
+    let config = std::fs::read_to_string(site.config()).unwrap();
+    let source = "[[policy.source]]\nid = \"ministry\"\nfile = \"ministry.tar.gz\"\n\
+        keys = [{ id = \"ministry-1\", file = \"ministry.pub\", algorithm = \"EdDSA\" }]\n";
+    // With a directory of our own, the offers state its demands.
+    std::fs::write(site.config(), format!("{config}\n{source}")).unwrap();
+    let both = command(&["policy", "export", "--odrl"], &site.config());
+    assert_eq!(both.status.code(), Some(0), "{}", stderr(&both));
+    let own: Vec<&str> = config.lines().filter(|line| line.trim() != "directory = \"policy\"").collect();
+    assert_eq!(own.len() + 1, config.lines().count(), "{config}");
+    std::fs::write(site.config(), format!("{}\n{source}", own.join("\n"))).unwrap();
+    let refused = command(&["policy", "export", "--odrl"], &site.config());
+    assert_eq!((refused.status.code(), stdout(&refused)), (Some(2), ""));
+    assert!(stderr(&refused).contains("the policy comes from [[policy.source]]"), "{}", stderr(&refused));
 }

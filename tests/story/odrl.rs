@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::world::{Reply, World};
+use crate::world::{Reply, World, whole};
 
-const PATH: &str = "/data/stac-items/items.json";
+const PATH: &str = "/data/survey-items/items.json";
 const ITEMS: &str = r#"{"items":[{"id":"a","operator":"Ada"}]}"#;
 const WITHOUT_OPERATOR: &str = r#"{"items":[{"id":"a"}]}"#;
 
@@ -18,7 +18,7 @@ async fn ask(world: &World, party: &str, purpose: &str, action: &str, agreement:
 #[tokio::test]
 async fn an_exchange_under_an_odrl_agreement_is_held_to_its_terms() {
     let world = World::open().await;
-    world.kansai.upstream.offer("/stac-items/items.json", "application/json", ITEMS);
+    world.kansai.upstream.offer("/survey-items/items.json", "application/json", ITEMS);
     let research = "dpv:ScientificResearch";
     let (wessex, rhein) = ("wessex.example", "rhein.example");
 
@@ -63,9 +63,9 @@ async fn an_exchange_under_an_odrl_agreement_is_held_to_its_terms() {
 #[tokio::test]
 async fn an_agreement_that_counts_ends_with_its_last_use() {
     let world = World::open().await;
-    world.kansai.upstream.offer("/usgs-earthquakes/month.csv", "text/csv", "a\n1\n");
+    world.kansai.upstream.offer("/survey-counts/month.csv", "text/csv", "a\n1\n");
     let wessex = world.peer("wessex.example");
-    let path = "/data/usgs-earthquakes/month.csv";
+    let path = "/data/survey-counts/month.csv";
     let pass = |purpose: &str| wessex.pass(purpose).agreement("AG-TWICE").sign();
     let mut permitted = Vec::new();
     for _ in 0..2 {
@@ -79,4 +79,34 @@ async fn an_agreement_that_counts_ends_with_its_last_use() {
     assert_eq!(world.kansai.upstream.seen().len(), 2);
     let books = world.close().await;
     books.kansai.of(&third).check_refused("deny", "policy_denied", 403);
+}
+
+#[tokio::test]
+async fn terms_bind_a_request_that_leaves_the_agreement_out() {
+    let world = World::open().await;
+    for dataset in ["survey-items", "stac-items"] {
+        world.kansai.upstream.offer(&format!("/{dataset}/items.json"), "application/json", ITEMS);
+    }
+    let open_path = "/data/stac-items/items.json";
+    let (wessex, chennai) = (world.peer("wessex.example"), world.peer("chennai.example"));
+    // Of no purpose, whether the agreement would permit it or not.
+    let mut refused = Vec::new();
+    for purpose in ["dpv:ScientificResearch", "dfft:DisasterResponse"] {
+        let unnamed = wessex.get(PATH, &wessex.pass(purpose).sign()).await;
+        assert_eq!((unnamed.status.as_u16(), unnamed.code().as_str()), (403, "agreement_not_named"));
+        refused.push(unnamed);
+    }
+    assert_eq!(world.kansai.upstream.seen().len(), 0);
+    // Other datasets, and partners without such an agreement, need none.
+    assert_eq!(wessex.get(open_path, &wessex.pass("dfft:DisasterResponse").sign()).await.status, 200);
+    assert_eq!(chennai.get(PATH, &chennai.pass("dfft:DisasterResponse").sign()).await.status, 200);
+    // Our own application is held to it when it sends the data.
+    let path = "/partners/wessex.example/data/survey-items/a";
+    let pushed = world.kansai.send(path, "dfft:DisasterResponse", "application/json", whole(ITEMS)).await;
+    assert_eq!((pushed.status.as_u16(), pushed.code().as_str()), (403, "agreement_not_named"));
+    let books = world.close().await;
+    refused.push(pushed);
+    for reply in &refused {
+        books.kansai.of(reply).check_refused("refused", "agreement_not_named", 403);
+    }
 }

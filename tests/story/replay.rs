@@ -159,6 +159,7 @@ struct Decided<'a> {
     rules: &'a [&'a str],
     obligations: Vec<Obligation>,
     approval: Option<&'a str>,
+    agreement: Option<&'a str>,
 }
 
 impl Default for Decided<'_> {
@@ -171,6 +172,7 @@ impl Default for Decided<'_> {
             rules: &[],
             obligations: Vec::new(),
             approval: None,
+            agreement: None,
         }
     }
 }
@@ -228,7 +230,7 @@ impl Archive {
             tags: &[],
             purpose: None,
             action: None,
-            agreement: None,
+            agreement: decided.agreement,
             pass: None,
             certificate: None,
             input: Some(input),
@@ -315,6 +317,45 @@ async fn each_kind_of_change_is_told_as_what_it_is() {
     assert_eq!(flips.iter().map(|flip| flip.index).collect::<Vec<_>>(), (6..14).collect::<Vec<u64>>());
     assert_eq!((summary.decisions, summary.distinct_inputs, summary.other_rules), (14, 4, 1));
     assert_eq!((summary.kinds[0].count, summary.kinds[0].kind.from, summary.kinds[0].kind.to), (2, Permit, Permit));
+}
+
+#[tokio::test]
+async fn what_an_agreement_said_is_no_change_of_a_policy() {
+    let archive = Archive::new();
+    let of = |rule: &str| serde_json::from_value::<Obligation>(json!({ "rule": rule, "do": "watermark" })).unwrap();
+    let under = || Decided { agreement: Some("AG-1"), ..Decided::default() };
+    let deny = || Decided { verdict: Verdict::Deny, ..under() };
+    for decided in [
+        // The agreement's duties beside the policy's.
+        Decided { obligations: vec![of("ODRL:AG-1#1")], ..under() },
+        Decided {
+            input: from("DE"),
+            obligations: vec![attribute("2026-11-21"), of("ODRL:AG-1#1"), of("ODRL:AG-1")],
+            ..under()
+        },
+        // The agreement alone denied, whatever the candidate says.
+        Decided { rules: &["ODRL:AG-1#1", "ODRL:AG-1#2"], ..deny() },
+        Decided { rules: &["ODRL:AG-1"], input: from("GB"), ..deny() },
+        // Both did; the policy's review would not have lifted it.
+        Decided { rules: &["TRIAL-1", "ODRL:AG-1#1"], input: from("GB"), ..deny() },
+        Decided { rules: &["TRIAL-2", "ODRL:AG-1#1"], input: from("IN"), ..deny() },
+        Decided { rules: &["OLD", "ODRL:AG-1#1"], ..deny() },
+        // Flips: rules that only look like the agreement's, a policy that changed, a duty that went.
+        Decided { rules: &["ODRL:AG-10#1"], ..deny() },
+        Decided { rules: &["ODRL:AG-1#1"], agreement: None, ..deny() },
+        Decided { input: from("GB"), obligations: vec![of("ODRL:AG-1#1")], ..under() },
+        Decided { input: from("DE"), obligations: vec![of("ODRL:AG-1#1")], ..under() },
+    ] {
+        archive.record(decided).await;
+    }
+    let (log, inputs) = archive.close().await;
+    let candidate = archive.candidate(&["at", "recipient.country"], "date");
+    let (summary, flips) = run(&log, &inputs, &candidate, &Span::default());
+    use Status::{Deny, Permit};
+    assert_eq!(kinds(&flips), [(Deny, Permit), (Deny, Permit), (Permit, Deny), (Permit, Permit)]);
+    assert_eq!(flips.iter().map(|flip| flip.index).collect::<Vec<_>>(), (7..11).collect::<Vec<u64>>());
+    assert_eq!((summary.decided_by_agreement, summary.other_rules), (2, 1));
+    assert!(flips[3].recorded.obligations.is_empty(), "{:?}", flips[3]);
 }
 
 #[tokio::test]

@@ -110,6 +110,8 @@ pub fn kansai(
     let datasets = vec![
         Held::new("usgs-earthquakes", &open_tags, &open),
         Held::new("stac-items", &open_tags, &open),
+        Held::new("survey-items", &open_tags, &open),
+        Held::new("survey-counts", &open_tags, &open),
         Held::new("covid-testing", &health_tags, &health),
         Held::new(
             "qubit-calibration",
@@ -136,12 +138,12 @@ pub fn kansai(
     let agreements = vec![
         litho,
         notification,
-        in_odrl("AG-ODRL", WESSEX, "stac-items", &research()),
-        in_odrl("AG-ODRL-DE", "rhein.example", "stac-items", &research()),
+        in_odrl("AG-ODRL", WESSEX, "survey-items", &research()),
+        in_odrl("AG-ODRL-DE", "rhein.example", "survey-items", &research()),
         in_odrl(
             "AG-TWICE",
             WESSEX,
-            "usgs-earthquakes",
+            "survey-counts",
             &json!({
                 "permission": [{
                     "action": "use",

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
+use super::purposes;
 use crate::types::{PartyId, Timestamp};
 
 /// What a condition is about.
@@ -92,7 +93,8 @@ impl Situation<'_> {
 
     fn knows(&self, operand: Operand) -> bool {
         match operand {
-            Operand::Purpose | Operand::Recipient => true,
+            Operand::Purpose => purposes::is_known(self.purpose),
+            Operand::Recipient => true,
             Operand::Country => self.fact("country").is_some(),
             Operand::Membership => self.fact("membership").is_some(),
             Operand::Framework => self.frameworks().next().is_some(),
@@ -132,11 +134,13 @@ impl Condition {
                 }
             }
             Self::Among { operand, quantifier, values } => {
-                let mut has = values.iter().map(|value| situation.has(*operand, value));
-                situation.knows(*operand).then(|| match quantifier {
-                    Quantifier::Any => has.any(|has| has),
-                    Quantifier::All => has.all(|has| has),
-                    Quantifier::None => !has.any(|has| has),
+                let has = |value: &String| situation.has(*operand, value);
+                // A purpose of no vocabulary that we know may lie within any other, unless it is named itself.
+                let named = *operand == Operand::Purpose && values.iter().any(has);
+                (named || situation.knows(*operand)).then(|| match quantifier {
+                    Quantifier::Any => values.iter().any(has),
+                    Quantifier::All => values.iter().all(has),
+                    Quantifier::None => !values.iter().any(has),
                 })
             }
             Self::Time { order, first, last, .. } => {

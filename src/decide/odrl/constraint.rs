@@ -9,6 +9,7 @@ use time::{Date, OffsetDateTime, PrimitiveDateTime, Time};
 use super::condition::{Condition, Operand, Order, Quantifier};
 use super::document::{Content, Node};
 use super::finding::quote;
+use super::purposes;
 use super::reader::{Object, Reader};
 use super::rule::Kind;
 use super::{MAX_CONSTRAINTS, MAX_LOGIC, MAX_VALUES};
@@ -24,17 +25,6 @@ const OPERANDS: &str = "odrl:purpose, odrl:spatial, odrl:recipient, odrl:dateTim
 const CATENA_PURPOSES: [(&str, &str); 2] = [
     ("cx.core.legalRequirementForThirdparty:1", "dpv:LegalCompliance"),
     ("cx.puris.base:1", "dfft:SupplyChainResilience"),
-];
-
-/// Purposes and those within them, by the Data Privacy Vocabulary and by what our own purposes name as broader.
-const BROADER: [(&str, &[&str]); 4] = [
-    ("dpv:LegalCompliance", &["dfft:StatutoryHealthNotification"]),
-    ("dpv:PublicBenefit", &["dfft:DisasterResponse"]),
-    (
-        "dpv:ResearchAndDevelopment",
-        &["dpv:AcademicResearch", "dpv:CommercialResearch", "dpv:ScientificResearch", "dfft:JointDevelopment"],
-    ),
-    ("dpv:VendorManagement", &["dfft:SupplyChainResilience"]),
 ];
 
 /// States of a membership, as the registry knows them.
@@ -66,6 +56,14 @@ fn operator(name: &str) -> Option<Operator> {
     })
 }
 
+/// Where a constraint stands.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    kind: Kind,
+    /// Below an `odrl:xone`, where to hold may give as well as take away.
+    under_one: bool,
+}
+
 /// A value as it is written, and its datatype where it has one.
 #[derive(Debug)]
 pub(super) struct Written {
@@ -87,15 +85,16 @@ impl Reader<'_> {
     /// All constraints of a rule: every one must hold.
     pub(super) fn conditions(&mut self, node: Option<&Node>, kind: Kind) -> Condition {
         let nodes = node.map(Node::each).unwrap_or_default();
-        Condition::All(nodes.into_iter().filter_map(|node| self.condition(node, kind, 0)).collect())
+        let place = Place { kind, under_one: false };
+        Condition::All(nodes.into_iter().filter_map(|node| self.condition(node, place, 0)).collect())
     }
 
-    fn condition(&mut self, node: &Node, kind: Kind, depth: usize) -> Option<Condition> {
+    fn condition(&mut self, node: &Node, place: Place, depth: usize) -> Option<Condition> {
         let mut object = self.object(node, "the constraint")?;
         let logical = ["odrl:and", "odrl:or", "odrl:xone", "odrl:andSequence"];
         let Some(word) = logical.into_iter().find(|word| object.has(word)) else {
             let atom = self.atom(object)?;
-            return self.enforced(atom, kind);
+            return self.enforced(atom, place);
         };
         self.declared_as(&mut object, "odrl:LogicalConstraint");
         let inner = object.take(word)?;
@@ -115,8 +114,9 @@ impl Reader<'_> {
             self.findings.add(inner.line, format!("{word} holds no constraint"), "add one, or remove it");
         }
         let count = nodes.len();
+        let place = Place { under_one: place.under_one || word == "odrl:xone", ..place };
         let parts: Vec<Condition> =
-            nodes.into_iter().filter_map(|node| self.condition(node, kind, depth + 1)).collect();
+            nodes.into_iter().filter_map(|node| self.condition(node, place, depth + 1)).collect();
         // A part that is missing here is a finding already, so nobody meets the rest.
         (parts.len() == count).then_some(match word {
             "odrl:and" => Condition::All(parts),
@@ -167,22 +167,22 @@ impl Reader<'_> {
         Some(Atom { line, operand, operator, operator_name, values })
     }
 
-    fn enforced(&mut self, atom: Atom, kind: Kind) -> Option<Condition> {
+    fn enforced(&mut self, atom: Atom, place: Place) -> Option<Condition> {
         match atom.operand.as_str() {
-            "odrl:purpose" | "cx-policy:UsagePurpose" | "idsc:PURPOSE" => self.among(atom, Operand::Purpose),
+            "odrl:purpose" | "cx-policy:UsagePurpose" | "idsc:PURPOSE" => self.among(atom, Operand::Purpose, place),
             "odrl:spatial" | "cx-policy:JurisdictionLocation" | "idsc:ABSOLUTE_SPATIAL_POSITION" => {
-                self.among(atom, Operand::Country)
+                self.among(atom, Operand::Country, place)
             }
-            "odrl:recipient" | "cx-policy:BusinessPartnerNumber" => self.among(atom, Operand::Recipient),
-            "cx-policy:Membership" => self.among(atom, Operand::Membership),
-            "cx-policy:FrameworkAgreement" => self.among(atom, Operand::Framework),
+            "odrl:recipient" | "cx-policy:BusinessPartnerNumber" => self.among(atom, Operand::Recipient, place),
+            "cx-policy:Membership" => self.among(atom, Operand::Membership, place),
+            "cx-policy:FrameworkAgreement" => self.among(atom, Operand::Framework, place),
             "odrl:dateTime" | "idsc:POLICY_EVALUATION_TIME" => {
                 let order = self.order(&atom)?;
                 let (line, value) = self.only(&atom)?;
                 let (first, last) = self.span(line, value)?;
                 Some(Condition::Time { order, first, last, written: value.text.clone() })
             }
-            "odrl:count" | "idsc:COUNT" => self.count(&atom, kind),
+            "odrl:count" | "idsc:COUNT" => self.count(&atom, place.kind),
             name if self.is_end(name) => self.end(&atom),
             name => {
                 let what = format!("the operand {name} is not enforced");
@@ -235,7 +235,7 @@ impl Reader<'_> {
         Some(Condition::Time { order: Order::LessOrEqual, first: last, last, written: last.to_string() })
     }
 
-    fn among(&mut self, atom: Atom, operand: Operand) -> Option<Condition> {
+    fn among(&mut self, atom: Atom, operand: Operand, place: Place) -> Option<Condition> {
         let single = atom.values.len() == 1;
         let quantifier = match atom.operator {
             Operator::Order(Order::Equal) if single => Quantifier::Any,
@@ -258,14 +258,45 @@ impl Reader<'_> {
         let mut values = Vec::with_capacity(atom.values.len());
         for (line, written) in &atom.values {
             let value = self.of_operand(*line, &written.text, operand)?;
-            if atom.operator == Operator::Within
-                && let Some((_, within)) = BROADER.iter().find(|(broader, _)| *broader == value)
-            {
-                values.extend(within.iter().map(|purpose| (*purpose).to_owned()));
+            if operand == Operand::Purpose {
+                for within in self.within(*line, &value, atom.operator, quantifier, place)? {
+                    if !values.iter().any(|listed| listed == within) {
+                        values.push((*within).to_owned());
+                    }
+                }
             }
             values.push(value);
         }
         Some(Condition::Among { operand, quantifier, values })
+    }
+
+    /// The purposes that a listed one brings with it. What takes away, takes away what lies within, too; what gives, gives
+    /// exactly what it names, unless it says that it gives more.
+    fn within(
+        &mut self,
+        line: usize,
+        purpose: &str,
+        operator: Operator,
+        quantifier: Quantifier,
+        place: Place,
+    ) -> Option<Vec<&'static str>> {
+        let widens = operator == Operator::Within;
+        let (forbids, excepts) = (place.kind == Kind::Prohibition, quantifier == Quantifier::None);
+        if !(widens || forbids || excepts || place.under_one) {
+            return Some(Vec::new());
+        }
+        let Some(within) = purposes::within(purpose) else {
+            let what = format!("it is not known which purposes lie within {}, and here they count", quote(purpose));
+            self.findings.add(line, what, "name a purpose of DPV 2.0 or of dfft:");
+            return None;
+        };
+        if place.under_one && !within.is_empty() {
+            let what = format!("{} is not enforced under odrl:xone: it holds other purposes", quote(purpose));
+            self.findings.add(line, what, "name those, or write odrl:and and odrl:or");
+            return None;
+        }
+        // A prohibition of all but some purposes leaves exactly those, as a permission of them would.
+        Some(if widens || forbids != excepts { within } else { Vec::new() })
     }
 
     /// A value in the words of our registry.

@@ -13,6 +13,7 @@ mod document;
 mod duty;
 mod finding;
 mod offer;
+mod purposes;
 mod reader;
 mod registry;
 mod rule;

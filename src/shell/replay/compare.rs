@@ -103,6 +103,8 @@ pub(super) struct Compared {
     pub(super) flip: Option<Flip>,
     /// The status is one, and the rules are not.
     pub(super) other_rules: bool,
+    /// The agreement alone stood against it.
+    pub(super) by_agreement: bool,
 }
 
 pub(super) fn compare(recorded: &Recorded, answer: &Answer) -> Compared {
@@ -113,6 +115,8 @@ pub(super) fn compare(recorded: &Recorded, answer: &Answer) -> Compared {
         _ => Status::Deny,
     };
     let to = match answer.verdict {
+        // Under the candidate it would have been weighed against the same agreement.
+        _ if recorded.agreement_denied => from,
         Verdict::Permit => Status::Permit,
         // The approval lifts the rules that it was seen to lift, and no others.
         Verdict::Review if from == Status::Approved && all_in(&answer.rules, &recorded.rules) => Status::Approved,
@@ -145,7 +149,8 @@ pub(super) fn compare(recorded: &Recorded, answer: &Answer) -> Compared {
             obligations: answer.obligations.clone(),
         },
     });
-    Compared { other_rules: flip.is_none() && !same_rules, flip }
+    let by_agreement = recorded.agreement_denied && recorded.rules.is_empty();
+    Compared { other_rules: flip.is_none() && !same_rules && !by_agreement, by_agreement, flip }
 }
 
 /// Whether each of these is among the others. Lists of rules and obligations are short, and their order means nothing.

@@ -13,6 +13,9 @@
 //!
 //! Where that does not hold, and where the input is missing or damaged, the replay cannot tell, and counts it so. The
 //! candidate sees of an input what it declares, as it would in force.
+//!
+//! An agreement in ODRL is weighed beside the policies, and a candidate is asked without one: what the log says in the
+//! name of the agreement is set aside, and what the agreement denied stays denied.
 
 mod candidate;
 mod compare;
@@ -66,6 +69,8 @@ pub struct Summary {
     pub kinds: Vec<KindCount>,
     /// Decisions whose verdict stays and whose rules do not. No flips.
     pub other_rules: u64,
+    /// Denials where the agreement stood against the exchange and no policy did. No flips: no policy changes them.
+    pub decided_by_agreement: u64,
     /// Decisions of which the replay cannot tell.
     pub cannot_tell: CannotTell,
     /// Entries of requests that were refused without asking a policy. Not replayed.
@@ -276,6 +281,7 @@ impl<'a> Replay<'a> {
         }
         let compared = compare(recorded, answer);
         self.summary.other_rules += u64::from(compared.other_rules);
+        self.summary.decided_by_agreement += u64::from(compared.by_agreement);
         if let Some(flip) = compared.flip {
             self.summary.flips += 1;
             *self.kinds.entry(flip.kind).or_default() += 1;

@@ -28,7 +28,11 @@ pub(super) struct Recorded {
     pub(super) decision: String,
     pub(super) code: Option<String>,
     pub(super) approved: bool,
+    /// The agreement that it was asked under stood against it, too, as it would whatever a policy says.
+    pub(super) agreement_denied: bool,
+    /// The rules of the policies. Those of the agreement are left out: a candidate is asked without one.
     pub(super) rules: Vec<String>,
+    /// What the policies demanded, without what the agreement did.
     pub(super) obligations: Vec<Obligation>,
     pub(super) input: Digest,
     pub(super) policy: Option<Digest>,
@@ -44,6 +48,7 @@ struct Entry {
     provider: Option<String>,
     consumer: Option<String>,
     dataset: Option<String>,
+    agreement: Option<String>,
     decision: Option<String>,
     code: Option<String>,
     #[serde(default)]
@@ -80,8 +85,12 @@ impl Recorded {
         let (Some(input), Some(decision)) = (entry.input, entry.decision) else { return Step::RefusedUnasked };
         let direction = entry.direction.unwrap_or_default();
         let partner = if direction == "export" { entry.consumer } else { entry.provider };
-        let mut rules: Vec<String> = entry.reasons.into_iter().map(|reason| reason.rule).collect();
+        let agreement = entry.agreement.as_deref();
+        let (of_agreement, mut rules): (Vec<String>, Vec<String>) =
+            entry.reasons.into_iter().map(|reason| reason.rule).partition(|rule| is_of(agreement, rule));
         rules.dedup();
+        let mut obligations = entry.obligations;
+        obligations.retain(|obligation| !is_of(agreement, &obligation.rule));
         Step::Decided(Box::new(Self {
             index,
             exchange: entry.exchange.unwrap_or_default(),
@@ -92,10 +101,18 @@ impl Recorded {
             decision,
             code: entry.code,
             approved: !entry.approvals.is_empty(),
+            agreement_denied: !of_agreement.is_empty(),
             rules,
-            obligations: entry.obligations,
+            obligations,
             input,
             policy: entry.policy.map(|policy| policy.digest),
         }))
     }
+}
+
+/// Whether a rule is of the agreement that the exchange names: `ODRL:<agreement>`, or with `#` and its number. A policy may
+/// call a rule of its own what it likes, so that the beginning alone would not do.
+fn is_of(agreement: Option<&str>, rule: &str) -> bool {
+    let rest = agreement.and_then(|agreement| rule.strip_prefix("ODRL:")?.strip_prefix(agreement));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('#'))
 }

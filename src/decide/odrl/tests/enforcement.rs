@@ -120,7 +120,7 @@ fn what_is_not_known_never_helps_the_recipient() {
 #[test]
 fn logic_combines_true_false_and_unknown() {
     let yes = atom("purpose", "eq", json!("dpv:ScientificResearch"));
-    let no = atom("purpose", "eq", json!("dpv:Marketing"));
+    let no = atom("purpose", "eq", json!("dpv:DirectMarketing"));
     let unknown = atom("spatial", "eq", json!("GB"));
     for (word, parts, holds) in [
         ("and", vec![&yes, &yes], true),
@@ -265,4 +265,41 @@ fn of_several_permissions_one_is_enough_and_each_that_fails_says_why() {
             ("ODRL:AG-1#2", "The agreement permits this only when the purpose is dfft:JointDevelopment."),
         ]
     );
+}
+
+#[test]
+fn what_takes_a_purpose_away_takes_what_lies_within_it() {
+    let advertising = "dpv:TargetedAdvertising";
+    for (operator, value) in
+        [("eq", json!("dpv:Marketing")), ("isAnyOf", json!(["dpv:Marketing"])), ("isA", json!("dpv:Marketing"))]
+    {
+        let terms = terms(&forbidden(atom("purpose", operator, value)));
+        for purpose in ["dpv:Marketing", "dpv:Advertising", advertising, "dpv:NotInTheVocabulary", "dpv:Purpose"] {
+            assert_eq!(Asked::new().purpose(purpose).rules(&terms), ["ODRL:AG-1#2"], "{operator} {purpose}");
+        }
+        assert!(Asked::new().is_permitted(&terms), "{operator}");
+    }
+    for (operator, value) in [("neq", json!("dpv:Marketing")), ("isNoneOf", json!(["dpv:Marketing"]))] {
+        let terms = terms(&constrained(json!([atom("purpose", operator, value)])));
+        for purpose in ["dpv:Marketing", advertising, "dpv:NotInTheVocabulary"] {
+            assert!(!Asked::new().purpose(purpose).is_permitted(&terms), "{operator} {purpose}");
+        }
+        assert!(Asked::new().is_permitted(&terms), "{operator}");
+    }
+    // All but research is forbidden: research by that name is left, and no more.
+    let terms = terms(&forbidden(atom("purpose", "neq", json!("dpv:ResearchAndDevelopment"))));
+    assert!(Asked::new().purpose("dpv:ResearchAndDevelopment").is_permitted(&terms));
+    assert!(!Asked::new().is_permitted(&terms));
+}
+
+#[test]
+fn what_gives_a_purpose_gives_it_alone_unless_it_says_more() {
+    let exact = terms(&constrained(json!([atom("purpose", "eq", json!("dpv:Marketing"))])));
+    assert!(Asked::new().purpose("dpv:Marketing").is_permitted(&exact));
+    assert!(!Asked::new().purpose("dpv:Advertising").is_permitted(&exact));
+    let wide = terms(&constrained(json!([atom("purpose", "isA", json!("dpv:Marketing"))])));
+    assert!(Asked::new().purpose("dpv:TargetedAdvertising").is_permitted(&wide));
+    assert!(!Asked::new().purpose("dpv:NotInTheVocabulary").is_permitted(&wide));
+    let own = terms(&constrained(json!([atom("purpose", "eq", json!("dfft:OfTheirOwn"))])));
+    assert!(Asked::new().purpose("dfft:OfTheirOwn").is_permitted(&own));
 }

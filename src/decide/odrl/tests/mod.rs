@@ -51,6 +51,13 @@ fn constrained(constraint: Value) -> Value {
     with("/permission/0/constraint", constraint)
 }
 
+/// What is permitted always is forbidden under a constraint, and means it.
+fn forbidden(constraint: Value) -> Value {
+    let mut document = with("/prohibition", json!([{"action": "use", "constraint": [constraint]}]));
+    document["conflict"] = json!("prohibit");
+    document
+}
+
 fn atom(operand: &str, operator: &str, value: Value) -> Value {
     json!({"leftOperand": operand, "operator": operator, "rightOperand": value})
 }

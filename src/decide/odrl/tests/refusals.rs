@@ -30,6 +30,10 @@ fn what_is_not_enforced_refuses_the_constraint() {
         ("purpose", "eq", json!(["dpv:Marketing", "dpv:PublicBenefit"]), "{", "and several values"),
         ("UsagePurpose", "eq", json!("cx.pcf.base:1"), "cx.pcf.base", "no purpose that a request"),
         ("purpose", "isAnyOf", json!(["dpv:Marketing", "cx.pcf.base:1"]), "cx.pcf.base", "no purpose that a request"),
+        ("purpose", "isA", json!("dpv:Purpose"), "dpv:Purpose", "not known which purposes lie within"),
+        ("purpose", "isPartOf", json!("dfft:Other"), "dfft:Other", "not known which purposes lie within"),
+        ("purpose", "neq", json!("dpv:Other"), "dpv:Other", "not known which purposes lie within"),
+        ("purpose", "isNoneOf", json!(["dpv:Marketing", "dpv:Other"]), "dpv:Other", "not known which purposes lie"),
         ("spatial", "eq", json!("Berlin"), "Berlin", "no country code"),
         ("spatial", "isPartOf", json!("EU-27"), "EU-27", "no country code"),
         ("spatial", "gt", json!("GB"), "{", "odrl:spatial is not enforced with odrl:gt"),
@@ -197,4 +201,19 @@ fn a_prohibition_that_takes_everything_back_must_be_meant() {
     // What is only a part of the permission is no contradiction.
     let part = with("/prohibition", json!([{"action": "derive"}]));
     assert!(Asked::new().is_permitted(&terms(&part)));
+}
+
+#[test]
+fn a_purpose_whose_reach_is_not_known_takes_nothing_away() {
+    for operator in ["eq", "neq", "isA", "isAnyOf", "isNoneOf"] {
+        check(
+            &forbidden(atom("purpose", operator, json!("dpv:Other"))),
+            "dpv:Other",
+            "not known which purposes lie within",
+        );
+    }
+    for (purpose, words) in [("dpv:Marketing", "under odrl:xone"), ("dpv:Other", "not known which purposes lie")] {
+        let one = json!({"xone": [atom("purpose", "eq", json!(purpose)), atom("spatial", "eq", json!("GB"))]});
+        check(&constrained(one), purpose, words);
+    }
 }

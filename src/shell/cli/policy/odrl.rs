@@ -77,6 +77,14 @@ struct Demands {
 }
 
 fn demands(resolved: &Resolved) -> Result<Demands> {
+    // What a source brings is known to the gateway that fetched and checked it, and may change: an offer that states the
+    // demands of another policy would be worse than none.
+    if resolved.policy_directory.is_none() && !resolved.config.policy.sources.is_empty() {
+        bail!(
+            "the policy comes from [[policy.source]], and an offer states the demands of a policy of our own; set \
+             directory in [policy] to the bundle whose demands the offers are to state"
+        );
+    }
     let bundle = match &resolved.policy_directory {
         Some(directory) => Bundle::read(directory).with_context(|| format!("policy {}", directory.display()))?,
         None => Bundle::built_in()?,

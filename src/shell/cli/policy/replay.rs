@@ -175,6 +175,7 @@ fn sums(summary: &Summary, listed: u64) -> String {
     };
     tell(summary.flips - listed, "more would change than are listed");
     tell(summary.other_rules, "keep their verdict under other rules");
+    tell(summary.decided_by_agreement, "are decided by their agreement, whatever a policy says");
     tell(untold.missing, "cannot be told: the store does not hold their input");
     tell(untold.damaged, "cannot be told: their stored input is not what was decided on");
     tell(untold.narrowed, &format!("cannot be told: their input was kept without {}", untold.lacking.join(", ")));

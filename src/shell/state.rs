@@ -116,7 +116,7 @@ impl State {
     /// Puts a signed approval on file, once. Those that are over leave the file.
     ///
     /// # Errors
-    /// [`NotApproved::Invalid`] when it does not hold; [`NotApproved::Unkept`] when it cannot be made durable, and then
+    /// `NotApproved::Invalid` when it does not hold; `NotApproved::Unkept` when it cannot be made durable, and then
     /// it does not count.
     pub fn approve(&self, text: &str) -> Result<Arc<Approval>, NotApproved> {
         let now = self.gateway.clock().now();

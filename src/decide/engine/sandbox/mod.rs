@@ -22,7 +22,7 @@ use wasmtime::{Module, Store};
 
 use self::runtime::Limits;
 use super::{Engine, Program};
-use crate::decide::{Bundle, DecideError, MODULE_BYTES};
+use crate::decide::{Bundle, DecideError};
 
 /// The largest input, in bytes. A question has some kilobytes; the head of a request, 64 KiB at most, is the largest
 /// part of it that a peer writes.
@@ -54,7 +54,7 @@ pub(in crate::decide) struct Sandbox {
 }
 
 impl Compiled {
-    /// Compiles and vets `module`, the compiled form of `bundle`. Machine code is kept in `code_cache`, if given.
+    /// Compiles and vets `module`, the compiled form of `bundle`, whose reading bounds its size. Machine code is kept in `code_cache`, if given.
     ///
     /// # Errors
     /// [`DecideError::Bundle`] with `bundle_module_refused` for what is no module of OPA's or does not start within the
@@ -66,10 +66,6 @@ impl Compiled {
         budget: Duration,
         code_cache: Option<&Path>,
     ) -> Result<Self, DecideError> {
-        if module.len() > MODULE_BYTES {
-            let size = module.len();
-            return Err(refused(format!("{size} bytes are more than the {MODULE_BYTES} of a compiled policy")));
-        }
         let engine = runtime::engine(code_cache)?;
         let module = Module::new(&engine, module).map_err(|error| refused(in_short(&format!("{error:#}"))))?;
         let entrypoint = bundle.entrypoint().to_owned();

@@ -87,7 +87,7 @@ fn modules_end_at_their_cap() {
     assert!(Built::with_module(&module).policy(AMPLE).is_ok());
     module.push(0);
     let refused = Built::with_module(&module).policy(AMPLE).err().map(told).unwrap();
-    assert_eq!(refused.0, "bundle_module_refused");
+    assert_eq!(refused.0, "policy_unusable");
     assert!(refused.1.contains("4194305"), "{}", refused.1);
 }
 

@@ -54,7 +54,7 @@ impl Built {
     }
 
     fn policy(&self, budget: Duration) -> Result<Policy, DecideError> {
-        Policy::compile(&self.bundle(), budget)
+        Policy::compile(&Bundle::read(self.0.path())?, budget)
     }
 }
 

@@ -208,7 +208,7 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         "upstream_timeout" | "upstream_connect_timeout" => {
             (S::GATEWAY_TIMEOUT, "The data service did not answer in time.")
         }
-        "record_unavailable" | "record_busy" | "entry_too_large" => {
+        "record_unavailable" | "record_busy" | "record_signing_failed" | "entry_too_large" => {
             (S::SERVICE_UNAVAILABLE, "The exchange cannot be recorded, so nothing is exchanged.")
         }
         // Faults of ours or of our configuration. Most keep a gateway from starting; a peer needs to know no more.

@@ -18,9 +18,12 @@ pub enum RecordError {
     /// The entry's values cannot be written as JSON.
     #[error("an entry cannot be written as JSON: {0}")]
     EntryEncoding(#[source] serde_json::Error),
-    /// The private key is not an Ed25519 key in PKCS#8, or it would not sign.
+    /// The private key is not an Ed25519 key in PKCS#8.
     #[error("the signing key is of no use: {0}")]
     Key(&'static str),
+    /// Whoever holds the signing key gave no signature.
+    #[error("the signing key did not sign: {0}")]
+    Signing(Arc<str>),
     /// The log's origin is not a key name of the C2SP signed-note format.
     #[error("{0:?} is not a log origin: it must not be empty nor hold white space, '+' or control characters")]
     Origin(String),
@@ -64,6 +67,7 @@ impl RecordError {
             Self::EntryTooLarge { .. } => "entry_too_large",
             Self::EntryEncoding(_) => "entry_encoding",
             Self::Key(_) => "record_key_invalid",
+            Self::Signing(_) => "record_signing_failed",
             Self::Origin(_) => "log_origin_invalid",
             Self::Unavailable(_) => "record_unavailable",
             Self::Busy => "record_busy",

@@ -56,6 +56,7 @@ mod error;
 mod frame;
 mod inputs;
 mod jws;
+mod key;
 mod ledger;
 mod log;
 mod merkle;
@@ -79,6 +80,7 @@ pub use entry::{
 };
 pub use error::RecordError;
 pub use inputs::{Declaration, InputConfig, InputHealth, InputStore, Lookup, StoredInputs};
+pub use key::{FileKey, SigningKey};
 pub use log::{EntryIndex, Health, Log, LogConfig, Pending};
 pub use read::{Entries, ReadEntry};
 pub use show::{escape_controls, show_line};

@@ -1,19 +1,18 @@
-//! The key that signs entries and checkpoints: Ed25519 (RFC 8032), through aws-lc-rs.
+//! What is signed with a [`SigningKey`]: entries and checkpoints.
 
 use std::cell::Cell;
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair as _, UnparsedPublicKey};
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use rustls::pki_types::PrivatePkcs8KeyDer;
-use rustls::pki_types::pem::PemObject as _;
 use serde::Serialize;
 
 use super::entry::MAX_ENTRY;
 use super::error::RecordError;
 use super::jws::{self, Compact};
+use super::key::{FileKey, SigningKey};
 use super::note::{Checkpoint, Note, VerifierKey};
 use crate::types::Digest;
 
@@ -43,28 +42,27 @@ impl Sealed {
 pub struct Signer(Arc<Inner>);
 
 struct Inner {
-    pair: Ed25519KeyPair,
-    public: [u8; 32],
+    key: Arc<dyn SigningKey>,
     kid: String,
     /// The protected header in base64url with its dot: the same for every entry.
     head: String,
 }
 
 impl Signer {
-    /// From an Ed25519 private key in PKCS#8 (RFC 5958, RFC 8410), as DER or as PEM.
+    /// Signs with a key, wherever it lies.
+    pub fn new(key: Arc<dyn SigningKey>) -> Self {
+        let kid = URL_SAFE_NO_PAD.encode(sha256(jws::canonical_jwk(key.public_key()).as_bytes()));
+        let header = format!(r#"{{"alg":"EdDSA","kid":"{kid}","typ":"{}"}}"#, jws::TYPE);
+        let head = URL_SAFE_NO_PAD.encode(header) + ".";
+        Self(Arc::new(Inner { key, kid, head }))
+    }
+
+    /// Signs with a key from a file: an Ed25519 private key in PKCS#8 (RFC 5958, RFC 8410), as DER or as PEM.
     ///
     /// # Errors
     /// [`RecordError::Key`] when it is anything else.
     pub fn from_pkcs8(key: &[u8]) -> Result<Self, RecordError> {
-        const REFUSED: RecordError = RecordError::Key("expected an Ed25519 private key in PKCS#8, DER or PEM");
-        let from_pem = PrivatePkcs8KeyDer::from_pem_slice(key).ok();
-        let der = from_pem.as_ref().map_or(key, |der| der.secret_pkcs8_der());
-        let pair = Ed25519KeyPair::from_pkcs8(der).map_err(|_| REFUSED)?;
-        let public = pair.public_key().as_ref().try_into().map_err(|_| REFUSED)?;
-        let kid = URL_SAFE_NO_PAD.encode(sha256(jws::canonical_jwk(&public).as_bytes()));
-        let header = format!(r#"{{"alg":"EdDSA","kid":"{kid}","typ":"{}"}}"#, jws::TYPE);
-        let head = URL_SAFE_NO_PAD.encode(header) + ".";
-        Ok(Self(Arc::new(Inner { pair, public, kid, head })))
+        Ok(Self::new(Arc::new(FileKey::from_pkcs8(key)?)))
     }
 
     /// The key's id in entries: its RFC 7638 thumbprint.
@@ -74,7 +72,7 @@ impl Signer {
 
     /// The raw public key (RFC 8032).
     pub fn public_key(&self) -> &[u8; 32] {
-        &self.0.public
+        self.0.key.public_key()
     }
 
     /// The key as a verifier of a log's checkpoints takes it: C2SP `origin+hexkeyid+base64(0x01 || public key)`.
@@ -86,7 +84,7 @@ impl Signer {
     ///
     /// # Errors
     /// [`RecordError::EntryTooLarge`] when the JWS would not fit the log, [`RecordError::EntryEncoding`] when the
-    /// entry is not representable as JSON, [`RecordError::Key`] when the provider fails to sign.
+    /// entry is not representable as JSON, [`RecordError::Signing`] when the key does not sign.
     pub fn seal(&self, entry: &impl Serialize) -> Result<Sealed, RecordError> {
         let mut json = SCRATCH.take();
         json.clear();
@@ -117,7 +115,7 @@ impl Signer {
     pub(super) fn note(&self, checkpoint: &Checkpoint) -> Result<String, RecordError> {
         let text = checkpoint.text();
         let key = self.key_named(&checkpoint.origin);
-        Ok(Note::write(&text, &key.name, key.key_id, self.sign(text.as_bytes())?.as_ref()))
+        Ok(Note::write(&text, &key.name, key.key_id, &self.sign(text.as_bytes())?))
     }
 
     /// Whether this key signed the note.
@@ -134,15 +132,15 @@ impl Signer {
     }
 
     fn key_named(&self, origin: &str) -> VerifierKey {
-        VerifierKey::new(origin, self.0.public, sha256)
+        VerifierKey::new(origin, *self.public_key(), sha256)
     }
 
-    fn sign(&self, message: &[u8]) -> Result<aws_lc_rs::signature::Signature, RecordError> {
-        self.0.pair.try_sign(message).map_err(|_| RecordError::Key("the provider failed to sign"))
+    fn sign(&self, message: &[u8]) -> Result<[u8; 64], RecordError> {
+        self.0.key.sign(message)
     }
 
     fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&ED25519, &self.0.public).verify(message, signature).is_ok()
+        UnparsedPublicKey::new(&ED25519, self.public_key()).verify(message, signature).is_ok()
     }
 }
 

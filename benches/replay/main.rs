@@ -133,6 +133,7 @@ fn entry(exchange: ExchangeId, input: Digest, bundle: &Bundle) -> DecisionEntry<
         obligations: &[],
         approvals: Vec::new(),
         request: None,
+        signatures: &[],
     }
 }
 

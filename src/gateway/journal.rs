@@ -146,6 +146,7 @@ impl Story {
                 .map(|approval| ApprovalRef { id: &approval.id, digest: approval.digest, by: &approval.approver })
                 .collect(),
             request: self.path.as_deref().map(|path| RequestLine { method: self.method.as_str(), path }),
+            signatures: &[],
         }
     }
 }

@@ -118,6 +118,35 @@ pub struct RequestLine<'a> {
     pub path: &'a str,
 }
 
+/// What was signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Signed {
+    /// What was asked for, by who asked.
+    Request,
+    /// What was answered, by who answered.
+    Answer,
+    /// That the answer arrived, by who asked.
+    Receipt,
+}
+
+/// A signature as HTTP carried it (RFC 9421), with all that checking it takes: one Ed25519 verification.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct SignatureRef<'a> {
+    /// What it is put under.
+    pub of: Signed,
+    /// Who signed.
+    pub party: &'a PartyId,
+    /// The id of the key.
+    pub key: &'a str,
+    /// The raw Ed25519 public key, base64url.
+    pub public: &'a str,
+    /// The signature base, which is the text that was signed.
+    pub base: &'a str,
+    /// The signature, base64url.
+    pub signature: &'a str,
+}
+
 /// The entry that must be durable before the first byte leaves: `"kind": "decision"`.
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "kind", rename = "decision")]
@@ -178,6 +207,9 @@ pub struct DecisionEntry<'a> {
     /// The request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestLine<'a>>,
+    /// The signatures that came with the request.
+    #[serde(skip_serializing_if = "<[SignatureRef<'_>]>::is_empty")]
+    pub signatures: &'a [SignatureRef<'a>],
 }
 
 /// One obligation as it was carried out.
@@ -235,6 +267,9 @@ pub struct OutcomeEntry<'a> {
     /// From the decision to the end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub milliseconds: Option<u64>,
+    /// The signatures that came and left since the decision.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub signatures: Vec<SignatureRef<'a>>,
 }
 
 impl OutcomeEntry<'_> {
@@ -253,8 +288,23 @@ impl OutcomeEntry<'_> {
             obligations_carried: Vec::new(),
             upstream_status: None,
             milliseconds: None,
+            signatures: Vec::new(),
         }
     }
+}
+
+/// The entry that keeps a receipt that came after its exchange: `"kind": "receipt"`.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "kind", rename = "receipt")]
+pub struct ReceiptEntry<'a> {
+    /// The exchange whose answer arrived.
+    pub exchange: ExchangeId,
+    /// When the receipt came.
+    pub at: Timestamp,
+    /// Who received.
+    pub party: &'a PartyId,
+    /// The receipt.
+    pub signatures: [SignatureRef<'a>; 1],
 }
 
 /// As much of a payload as pairing decisions with outcomes needs.
@@ -275,6 +325,8 @@ pub(super) enum Step {
     Decided { permitted: bool },
     /// An exchange ends.
     Ended,
+    /// Something about an exchange that neither opens nor ends it.
+    Noted,
 }
 
 impl Outline<'_> {
@@ -285,6 +337,7 @@ impl Outline<'_> {
             ("decision", Some("permit")) => Step::Decided { permitted: true },
             ("decision", Some("review" | "deny" | "refused")) => Step::Decided { permitted: false },
             ("outcome", None) => Step::Ended,
+            ("receipt", None) => Step::Noted,
             _ => return None,
         };
         Some((outline.exchange.parse().ok()?, step))

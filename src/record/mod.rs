@@ -76,7 +76,7 @@ mod tests;
 
 pub use entry::{
     ApprovalRef, Carried, DecisionEntry, Direction, Ended, MAX_ENTRY, OutcomeEntry, PassRef, PolicyRef, Reason,
-    RequestLine, Verdict,
+    ReceiptEntry, RequestLine, SignatureRef, Signed, Verdict,
 };
 pub use error::RecordError;
 pub use inputs::{Declaration, InputConfig, InputHealth, InputStore, Lookup, StoredInputs};

@@ -172,7 +172,7 @@ impl Scan {
             (exchange, Step::Decided { permitted: true }) => {
                 self.open.insert(exchange, index);
             }
-            (_, Step::Decided { permitted: false }) => {}
+            (_, Step::Decided { permitted: false } | Step::Noted) => {}
             (exchange, Step::Ended) => {
                 self.open.remove(&exchange);
             }

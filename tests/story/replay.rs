@@ -249,6 +249,7 @@ impl Archive {
                 .map(|id| ApprovalRef { id, digest: digest(id), by: "officer" })
                 .collect(),
             request: None,
+            signatures: &[],
         };
         let sealed = self.log.seal(&entry).unwrap();
         if self.log.append_soon(sealed.clone()).is_err() {

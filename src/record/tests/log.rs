@@ -27,6 +27,7 @@ async fn what_is_written_is_read_and_verifies() {
         reasons: vec![Reason { rule: "R1", why: "because", remedy: None, approvers: &[], policy: None }],
         obligations: &demanded,
         request: Some(RequestLine { method: "GET", path: "/data/usgs-earthquakes/" }),
+        signatures: &[],
         ..decision(exchange, Verdict::Permit)
     };
     assert_eq!(log.append(log.seal(&entry).unwrap()).await.unwrap(), EntryIndex(0));

@@ -119,6 +119,7 @@ fn decision(exchange: ExchangeId, decision: Verdict) -> DecisionEntry<'static> {
         obligations: &[],
         approvals: Vec::new(),
         request: None,
+        signatures: &[],
     }
 }
 

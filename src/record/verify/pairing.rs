@@ -39,6 +39,8 @@ impl Pairing {
                     self.remember_refused(exchange);
                 }
             }
+            // A receipt may come long after its exchange, whose decision need not be remembered any more.
+            Step::Noted => {}
             Step::Ended => match self.open.remove(&exchange) {
                 Some(_) => self.pairs += 1,
                 None if self.forgot => {}

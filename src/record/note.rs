@@ -4,8 +4,12 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-/// The signature type of Ed25519 in a signed note.
-const ED25519: u8 = 0x01;
+/// The signature type of Ed25519 over a note's text, as a log signs (C2SP signed-note).
+const LOG: u8 = 0x01;
+/// The signature type of a timestamped Ed25519 cosignature, as a witness signs (C2SP tlog-cosignature).
+const COSIGNER: u8 = 0x04;
+/// Signatures that a note is read with: a log's keys in a rotation and every witness it could have, with room to spare.
+const MOST_SIGNATURES: usize = 64;
 /// The first characters of a signature line: an em dash and a space.
 const SIGNATURE_MARK: &str = "\u{2014} ";
 
@@ -59,7 +63,8 @@ pub(super) struct Note<'a> {
 impl<'a> Note<'a> {
     /// Writes a note with one signature.
     pub(super) fn write(text: &str, name: &str, key_id: [u8; 4], signature: &[u8]) -> String {
-        format!("{text}\n{SIGNATURE_MARK}{name} {}\n", STANDARD.encode([&key_id, signature].concat()))
+        let signature = NoteSignature { name: name.to_owned(), key_id, signature: signature.to_owned() };
+        format!("{text}\n{}", signature.line())
     }
 
     /// Takes a note apart; `None` when any line is not as the format demands.
@@ -69,14 +74,75 @@ impl<'a> Note<'a> {
         }
         let end = note.rfind("\n\n")?;
         let (text, rest) = (&note[..=end], &note[end + 2..]);
-        let lines = rest.strip_suffix('\n')?.split('\n');
-        let signatures = lines.map(parse_signature).collect::<Option<Vec<_>>>()?;
+        let signatures = read_lines(rest)?;
         Some(Self { text, signatures })
     }
 
     /// The signature that claims to be of this key.
     pub(super) fn signature_by(&self, key: &VerifierKey) -> Option<&NoteSignature> {
-        self.signatures.iter().find(|signature| signature.name == key.name && signature.key_id == key.key_id)
+        self.signatures_by(key).next()
+    }
+
+    /// All signatures that claim to be of this key: a witness may have signed one text at several times.
+    pub(super) fn signatures_by(&self, key: &VerifierKey) -> impl Iterator<Item = &NoteSignature> {
+        self.signatures.iter().filter(|signature| signature.name == key.name && signature.key_id == key.key_id)
+    }
+
+    /// The note as text, without signatures that stand under it twice.
+    pub(super) fn with(&self, more: &[NoteSignature]) -> String {
+        let mut note = format!("{}\n", self.text);
+        let mut written: Vec<&NoteSignature> = Vec::new();
+        for signature in self.signatures.iter().chain(more) {
+            if !written.contains(&signature) {
+                written.push(signature);
+                note.push_str(&signature.line());
+            }
+        }
+        note
+    }
+}
+
+/// Reads signature lines as they stand under a note, and as a witness answers with them.
+pub(super) fn read_lines(lines: &str) -> Option<Vec<NoteSignature>> {
+    let lines = lines.strip_suffix('\n')?.split('\n');
+    let signatures = lines.map(parse_signature).take(MOST_SIGNATURES + 1).collect::<Option<Vec<_>>>()?;
+    (signatures.len() <= MOST_SIGNATURES).then_some(signatures)
+}
+
+impl NoteSignature {
+    /// The line under a note, with its line feed.
+    pub(super) fn line(&self) -> String {
+        let encoded = STANDARD.encode([&self.key_id, self.signature.as_slice()].concat());
+        format!("{SIGNATURE_MARK}{} {encoded}\n", self.name)
+    }
+}
+
+/// What a witness signs with Ed25519: that this text is of the largest consistent tree that it had seen at that time, in
+/// seconds since 1970 (C2SP tlog-cosignature).
+pub(super) fn cosignature_message(time: u64, text: &str) -> String {
+    format!("cosignature/v1\ntime {time}\n{text}")
+}
+
+/// A cosignature as it stands in a signature line: the time, and the signature over [`cosignature_message`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cosignature {
+    pub(super) time: u64,
+    pub(super) signature: [u8; 64],
+}
+
+impl Cosignature {
+    /// Time and signature as the bytes behind the key id.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        [&self.time.to_be_bytes()[..], &self.signature].concat()
+    }
+
+    /// Takes the bytes behind the key id apart; `None` when they are no timestamped Ed25519 signature.
+    pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
+        let (time, signature) = bytes.split_first_chunk::<8>()?;
+        let time = u64::from_be_bytes(*time);
+        // A time of zero would say nothing of when; one beyond 2^63 - 1 is none.
+        let sound = time != 0 && i64::try_from(time).is_ok();
+        Some(Self { time, signature: signature.try_into().ok()? }).filter(|_| sound)
     }
 }
 
@@ -95,36 +161,57 @@ pub(super) fn is_key_name(name: &str) -> bool {
     !name.is_empty() && !name.chars().any(|c| c.is_whitespace() || c.is_control() || c == '+')
 }
 
-/// An Ed25519 key under a name, as signed-note's vkey.
+/// An Ed25519 key under a name, as signed-note's vkey: of a log or of a witness.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct VerifierKey {
     pub(super) name: String,
     pub(super) key_id: [u8; 4],
     pub(super) public: [u8; 32],
+    /// Its signature type: what it signs is another text for a log than for a witness.
+    kind: u8,
 }
 
 impl VerifierKey {
-    /// Names a key. Its id is the first four bytes of SHA-256(name || 0x0A || 0x01 || public key).
+    /// Names a log's key. Its id is the first four bytes of SHA-256(name || 0x0A || 0x01 || public key).
     pub(super) fn new(name: &str, public: [u8; 32], sha256: impl Fn(&[u8]) -> [u8; 32]) -> Self {
-        let [a, b, c, d, ..] = sha256(&[name.as_bytes(), b"\n", &[ED25519], &public].concat());
-        Self { name: name.to_owned(), key_id: [a, b, c, d], public }
+        Self::of_kind(LOG, name, public, sha256)
     }
 
-    /// Reads `name+hexkeyid+base64(0x01 || public key)`; `None` when it has another shape or its id is not its own.
+    /// Names a witness's key; as [`VerifierKey::new`] with 0x04.
+    pub(super) fn cosigner(name: &str, public: [u8; 32], sha256: impl Fn(&[u8]) -> [u8; 32]) -> Self {
+        Self::of_kind(COSIGNER, name, public, sha256)
+    }
+
+    fn of_kind(kind: u8, name: &str, public: [u8; 32], sha256: impl Fn(&[u8]) -> [u8; 32]) -> Self {
+        let [a, b, c, d, ..] = sha256(&[name.as_bytes(), b"\n", &[kind], &public].concat());
+        Self { name: name.to_owned(), key_id: [a, b, c, d], public, kind }
+    }
+
+    /// Reads a log's `name+hexkeyid+base64(0x01 || public key)`; `None` when it has another shape or its id is not its
+    /// own.
     pub(super) fn parse(vkey: &str, sha256: impl Fn(&[u8]) -> [u8; 32]) -> Option<Self> {
+        Self::parse_kind(LOG, vkey, sha256)
+    }
+
+    /// Reads a witness's `name+hexkeyid+base64(0x04 || public key)`.
+    pub(super) fn parse_cosigner(vkey: &str, sha256: impl Fn(&[u8]) -> [u8; 32]) -> Option<Self> {
+        Self::parse_kind(COSIGNER, vkey, sha256)
+    }
+
+    fn parse_kind(kind: u8, vkey: &str, sha256: impl Fn(&[u8]) -> [u8; 32]) -> Option<Self> {
         let (name, rest) = vkey.split_once('+')?;
         let (_, encoded) = rest.split_once('+')?;
         let bytes = STANDARD.decode(encoded).ok()?;
-        let (&ED25519, public) = bytes.split_first()? else { return None };
-        let key = Self::new(name, public.try_into().ok()?, sha256);
-        (is_key_name(name) && key.to_string() == vkey).then_some(key)
+        let (found, public) = bytes.split_first()?;
+        let key = Self::of_kind(kind, name, public.try_into().ok()?, sha256);
+        (*found == kind && is_key_name(name) && key.to_string() == vkey).then_some(key)
     }
 }
 
 impl std::fmt::Display for VerifierKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let [a, b, c, d] = self.key_id;
-        let key = STANDARD.encode([&[ED25519][..], &self.public].concat());
+        let key = STANDARD.encode([&[self.kind][..], &self.public].concat());
         write!(f, "{}+{a:02x}{b:02x}{c:02x}{d:02x}+{key}", self.name)
     }
 }
@@ -160,5 +247,46 @@ mod tests {
         let ring = ring::signature::UnparsedPublicKey::new(&ring::signature::ED25519, key.public);
         assert!(ring.verify(note.text.as_bytes(), &signature.signature).is_ok());
         assert_eq!(VerifierKey::parse(&vkey.replace("c74f20a3", "c74f20a4"), sha256), None);
+    }
+
+    #[test]
+    fn a_cosignature_is_its_time_and_signature_and_signs_with_a_header_of_its_own() {
+        // The example of tlog-cosignature: a log's line, and a cosignature of time 1679315147.
+        let log = "example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=";
+        let witness = "witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==";
+        let text = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+        let written = format!("{text}\n\u{2014} {log}\n\u{2014} {witness}\n");
+        let note = Note::parse(&written).expect("a note");
+        assert_eq!(note.text, text);
+        let cosignature = Cosignature::parse(&note.signatures[1].signature).expect("a cosignature");
+        assert_eq!(cosignature.time, 1_679_315_147);
+        assert_eq!(cosignature.bytes(), note.signatures[1].signature);
+        assert_eq!(Cosignature::parse(&note.signatures[0].signature), None, "a log's signature has no time");
+        assert_eq!(cosignature_message(7, text), format!("cosignature/v1\ntime 7\n{text}"));
+        let bare = Note { text, signatures: vec![note.signatures[0].clone()] };
+        assert_eq!(bare.with(&note.signatures), written, "nothing stands twice");
+        assert_eq!(read_lines(&format!("\u{2014} {witness}\n")).as_deref(), Some(&note.signatures[1..]));
+        let timeless = Cosignature { time: 0, ..cosignature };
+        assert_eq!(Cosignature::parse(&timeless.bytes()), None);
+        assert_eq!(Cosignature::parse(&Cosignature { time: 1 << 63, ..cosignature }.bytes()), None);
+    }
+
+    #[test]
+    fn a_key_of_one_kind_is_not_taken_for_the_other() {
+        let sha256 = |bytes: &[u8]| *crate::types::Digest::of(bytes).as_bytes();
+        let (log, witness) =
+            (VerifierKey::new("a.example", [7; 32], sha256), VerifierKey::cosigner("a.example", [7; 32], sha256));
+        assert_ne!(log.key_id, witness.key_id);
+        assert_eq!(VerifierKey::parse(&log.to_string(), sha256).as_ref(), Some(&log));
+        assert_eq!(VerifierKey::parse_cosigner(&witness.to_string(), sha256).as_ref(), Some(&witness));
+        assert_eq!(VerifierKey::parse(&witness.to_string(), sha256), None);
+        assert_eq!(VerifierKey::parse_cosigner(&log.to_string(), sha256), None);
+    }
+
+    #[test]
+    fn more_signatures_than_a_note_may_have_are_refused() {
+        let line = NoteSignature { name: "a".into(), key_id: [1; 4], signature: vec![1] }.line();
+        assert!(read_lines(&line.repeat(MOST_SIGNATURES)).is_some());
+        assert!(read_lines(&line.repeat(MOST_SIGNATURES + 1)).is_none());
     }
 }

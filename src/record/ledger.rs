@@ -1,7 +1,12 @@
 //! Entries become durable, then leaves of the tree, then part of a signed checkpoint: in this order and no other.
 
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
 use super::error::RecordError;
 use super::frame;
+use super::log::Published;
 use super::merkle::{Frontier, leaf_hash};
 use super::note::Checkpoint;
 use super::signer::Signer;
@@ -13,8 +18,8 @@ pub(super) struct Ledger {
     pub(super) signer: Signer,
     pub(super) origin: String,
     pub(super) tree: Frontier,
-    /// How many entries the published checkpoint covers.
-    pub(super) checkpointed: u64,
+    /// The checkpoint on disk, and who wants to know of the next.
+    pub(super) published: watch::Sender<Arc<Published>>,
     /// The frames of a batch, so that a batch is one write.
     pub(super) frames: Vec<u8>,
 }
@@ -43,8 +48,8 @@ impl Ledger {
     }
 
     /// Whether entries are durable that no checkpoint covers.
-    pub(super) const fn has_grown(&self) -> bool {
-        self.tree.size() > self.checkpointed
+    pub(super) fn has_grown(&self) -> bool {
+        self.tree.size() > self.published.borrow().size
     }
 
     /// Signs and publishes a checkpoint over everything that is durable.
@@ -54,7 +59,7 @@ impl Ledger {
         self.storage
             .publish(note.as_bytes())
             .map_err(|error| unavailable("a checkpoint could not be published", &error))?;
-        self.checkpointed = checkpoint.size;
+        self.published.send_replace(Arc::new(Published { size: checkpoint.size, root: checkpoint.root, note }));
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::entry::{Ended, OutcomeEntry};
 use super::error::RecordError;
@@ -67,6 +67,17 @@ pub enum Health {
     Failed(Arc<str>),
 }
 
+/// The latest checkpoint that is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Entries that it covers.
+    pub size: u64,
+    /// Root of the tree over them.
+    pub root: [u8; 32],
+    /// The checkpoint as a note that the log alone signed.
+    pub note: String,
+}
+
 /// An entry that is queued. Dropping this does not take it back.
 #[derive(Debug)]
 pub struct Pending(oneshot::Receiver<Fate>);
@@ -92,6 +103,7 @@ struct Owner {
     signer: Signer,
     directory: PathBuf,
     origin: String,
+    published: watch::Receiver<Arc<Published>>,
 }
 
 impl Drop for Owner {
@@ -126,10 +138,11 @@ impl Log {
             return Err(RecordError::Origin(origin));
         }
         let directory = Directory::open(&path)?;
-        let Recovered { tree, checkpointed, open, wal, end } = recover(&directory, &origin, &signer)?;
+        let Recovered { tree, published, open, wal, end } = recover(&directory, &origin, &signer)?;
         let storage = wrap(Disk::new(directory, wal, end));
+        let (published, receiver) = watch::channel(Arc::new(published));
         let mut ledger =
-            Ledger { storage, signer: signer.clone(), origin: origin.clone(), tree, checkpointed, frames: Vec::new() };
+            Ledger { storage, signer: signer.clone(), origin: origin.clone(), tree, published, frames: Vec::new() };
         for exchanges in open.chunks(CLOSED_AT_ONCE) {
             let close = |exchange| signer.seal(&OutcomeEntry::new(exchange, clock.now(), Ended::Unknown));
             let outcomes = exchanges.iter().copied().map(close).collect::<Result<Vec<_>, _>>()?;
@@ -144,7 +157,7 @@ impl Log {
         }
         let queue = Arc::new(Queue::new(ledger.next_index()));
         writer::start(ledger, &queue, linger, checkpoint_every).map_err(RecordError::io(&path))?;
-        Ok(Self(Arc::new(Owner { queue, signer, directory: path, origin })))
+        Ok(Self(Arc::new(Owner { queue, signer, directory: path, origin, published: receiver })))
     }
 
     /// Signs an entry with the log's key.
@@ -198,6 +211,18 @@ impl Log {
             Stage::Failed(why) => Err(RecordError::Unavailable(why)),
             Stage::Open | Stage::Closing | Stage::Closed => Ok(()),
         }
+    }
+
+    /// The latest checkpoint: signed, durable, and over durable entries alone. Changes with each new one.
+    pub fn published(&self) -> watch::Receiver<Arc<Published>> {
+        self.0.published.clone()
+    }
+
+    /// Takes no more entries, for good, and writes nothing more: the log was found to be one that must not go on, such
+    /// as an older copy of itself. Who waits is told that the log failed.
+    pub fn fail(&self, why: &RecordError) {
+        tracing::error!(code = why.code(), error = %why, "the record log takes no more entries");
+        self.0.queue.end(Stage::Failed(why.to_string().into()));
     }
 
     /// Whether it takes entries.

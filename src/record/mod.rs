@@ -61,6 +61,7 @@ mod ledger;
 mod log;
 mod merkle;
 mod note;
+pub mod proof;
 mod queue;
 mod read;
 mod recover;
@@ -68,6 +69,7 @@ mod show;
 mod signer;
 mod store;
 mod tail;
+pub mod tiles;
 pub mod verify;
 mod writer;
 
@@ -81,7 +83,7 @@ pub use entry::{
 pub use error::RecordError;
 pub use inputs::{Declaration, InputConfig, InputHealth, InputStore, Lookup, StoredInputs};
 pub use key::{FileKey, SigningKey};
-pub use log::{EntryIndex, Health, Log, LogConfig, Pending};
+pub use log::{EntryIndex, Health, Log, LogConfig, Pending, Published};
 pub use read::{Entries, ReadEntry};
 pub use show::{escape_controls, show_line};
 pub use signer::{Sealed, Signer};

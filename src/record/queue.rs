@@ -117,6 +117,8 @@ pub(super) enum Work {
     Checkpoint,
     /// Everything queued is written and nothing more will come.
     Finish,
+    /// The log failed: nothing may be written any more.
+    Stop,
 }
 
 impl Queue {
@@ -214,7 +216,9 @@ impl Queue {
         state.waiting = 0;
         let entries = std::mem::take(&mut state.entries);
         let closers = std::mem::take(&mut state.closers);
+        state.sleep = Sleep::Awake;
         drop(state);
+        self.wake.notify_one();
         self.turn_away();
         for mut queued in entries {
             queued.settle(Err(Arc::clone(&why)));
@@ -268,6 +272,9 @@ impl Queue {
         let mut doze_until = Some(start + linger);
         loop {
             let now = Instant::now();
+            if matches!(state.stage, Stage::Failed(_)) {
+                return Work::Stop;
+            }
             if checkpoint_at.is_some_and(|at| now >= at) {
                 return Work::Checkpoint;
             }

@@ -8,6 +8,7 @@ use super::entry::{Outline, Step};
 use super::error::RecordError;
 use super::frame::{FILE_HEADER, Fault, Frames};
 use super::jws::{self, Compact};
+use super::log::Published;
 use super::merkle::{Frontier, leaf_hash};
 use super::note::{Checkpoint, Note};
 use super::queue::BATCH_LIMIT;
@@ -19,8 +20,8 @@ use crate::types::ExchangeId;
 /// A log that was found sound.
 pub(super) struct Recovered {
     pub(super) tree: Frontier,
-    /// Entries that the checkpoint on disk covers.
-    pub(super) checkpointed: u64,
+    /// The checkpoint on disk.
+    pub(super) published: Published,
     /// Permitted exchanges without an outcome, oldest first.
     pub(super) open: Vec<ExchangeId>,
     /// The log file.
@@ -39,12 +40,13 @@ pub(super) fn recover(directory: &Directory, origin: &str, signer: &Signer) -> R
     let path = directory.file(WAL);
     let mut wal = directory.open_wal()?;
     let length = wal.metadata().map_err(RecordError::io(&path))?.len();
-    let checkpoint = match read_small(directory, CHECKPOINT)? {
-        Some(note) => read_checkpoint(&note, origin, signer)?,
+    let (checkpoint, note) = match read_small(directory, CHECKPOINT)? {
+        Some(note) => (read_checkpoint(&note, origin, signer)?, note),
         // The checkpoint is made right after the file's header: without one, nothing was ever acknowledged.
         None if length <= FILE_HEADER.len() as u64 => {
-            found(directory, &mut wal, &key, origin, signer)?;
-            Checkpoint { origin: origin.to_owned(), size: 0, root: Frontier::default().root() }
+            let empty = Checkpoint { origin: origin.to_owned(), size: 0, root: Frontier::default().root() };
+            let note = found(directory, &mut wal, &key, &empty, signer)?;
+            (empty, note)
         }
         None => return Err(RecordError::Corrupt(format!("{CHECKPOINT} is missing"))),
     };
@@ -58,11 +60,18 @@ pub(super) fn recover(directory: &Directory, origin: &str, signer: &Signer) -> R
     let mut open: Vec<_> = scan.open.into_iter().collect();
     open.sort_by_key(|(_, index)| *index);
     let open = open.into_iter().map(|(exchange, _)| exchange).collect();
-    Ok(Recovered { tree: scan.tree, checkpointed: checkpoint.size, open, wal, end })
+    let published = Published { size: checkpoint.size, root: checkpoint.root, note };
+    Ok(Recovered { tree: scan.tree, published, open, wal, end })
 }
 
 /// Makes an empty log. The order matters: with a checkpoint on disk the file's header is known to be.
-fn found(dir: &Directory, wal: &mut File, key: &str, origin: &str, signer: &Signer) -> Result<(), RecordError> {
+fn found(
+    dir: &Directory,
+    wal: &mut File,
+    key: &str,
+    empty: &Checkpoint,
+    signer: &Signer,
+) -> Result<String, RecordError> {
     let write_header = |wal: &mut File| {
         wal.set_len(0)?;
         wal.rewind()?;
@@ -72,9 +81,9 @@ fn found(dir: &Directory, wal: &mut File, key: &str, origin: &str, signer: &Sign
     };
     write_header(wal).map_err(RecordError::io(&dir.file(WAL)))?;
     dir.replace(KEY, key.as_bytes()).map_err(RecordError::io(&dir.file(KEY)))?;
-    let empty = Checkpoint { origin: origin.to_owned(), size: 0, root: Frontier::default().root() };
-    let note = signer.note(&empty)?;
-    dir.replace(CHECKPOINT, note.as_bytes()).map_err(RecordError::io(&dir.file(CHECKPOINT)))
+    let note = signer.note(empty)?;
+    dir.replace(CHECKPOINT, note.as_bytes()).map_err(RecordError::io(&dir.file(CHECKPOINT)))?;
+    Ok(note)
 }
 
 fn read_checkpoint(note: &str, origin: &str, signer: &Signer) -> Result<Checkpoint, RecordError> {

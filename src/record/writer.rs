@@ -67,6 +67,7 @@ fn work(ledger: &mut Ledger, queue: &Queue, linger: Duration, checkpoint_every: 
                 pace.checkpoint_at = None;
             }
             Work::Finish => return ledger.close(),
+            Work::Stop => return Err(queue.unavailable()),
         }
     }
 }

@@ -247,3 +247,35 @@ fn an_entry_verifies_as_any_jws() {
     let key = jsonwebtoken::DecodingKey::from_ed_der(other.public_key());
     assert!(jsonwebtoken::decode::<Value>(jws, &key, &rules).is_err());
 }
+
+#[tokio::test]
+async fn what_is_published_is_what_lies_in_the_directory() {
+    let world = World::new();
+    let config = LogConfig { checkpoint_every: Duration::from_millis(1), ..world.config() };
+    let log = open(config, &world.signer).unwrap();
+    let mut published = log.published();
+    assert_eq!(published.borrow_and_update().size, 0);
+    fill(&log, 3).await;
+    let latest = published.wait_for(|published| published.size == 6).await.unwrap().clone();
+    assert_eq!(std::fs::read_to_string(world.directory().join(CHECKPOINT)).unwrap(), latest.note);
+    let note = Note::parse(&latest.note).unwrap();
+    assert_eq!(Checkpoint::parse(note.text).unwrap(), Checkpoint { origin: ORIGIN.into(), size: 6, root: latest.root });
+    log.close().await.unwrap();
+    assert_eq!(world.open().unwrap().published().borrow().size, 6);
+}
+
+#[tokio::test]
+async fn a_log_that_is_failed_takes_and_writes_nothing_more() {
+    let world = World::new();
+    let log = open(world.never_alone(), &world.signer).unwrap();
+    fill(&log, 1).await;
+    let queued = log.append_soon(log.seal(&outcome(ExchangeId::new(NOW))).unwrap()).unwrap();
+    let (wal, checkpoint) = (world.written(), std::fs::read(world.directory().join(CHECKPOINT)).unwrap());
+    log.fail(&RecordError::RolledBack { checkpoint: 9, entries: 2 });
+    assert_eq!(queued.durable().await.unwrap_err().code(), "record_unavailable");
+    assert!(matches!(log.health(), Health::Failed(why) if why.contains("rolled back")));
+    let late = log.seal(&outcome(ExchangeId::new(NOW))).unwrap();
+    assert_eq!(log.append(late).await.unwrap_err().code(), "record_unavailable");
+    assert_eq!(log.close().await.unwrap_err().code(), "record_unavailable");
+    assert_eq!((world.written(), std::fs::read(world.directory().join(CHECKPOINT)).unwrap()), (wal, checkpoint));
+}

@@ -5,8 +5,13 @@
 //! entries can only be ahead of it.
 
 mod crypto;
+mod notes;
 mod pairing;
+mod policy;
+mod proof;
 mod report;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::fs::File;
@@ -17,6 +22,7 @@ use super::note::{Checkpoint, Note, VerifierKey};
 use super::store::{CHECKPOINT, KEY, WAL};
 use crate::types::Blame;
 use crypto::{sha256, verifies};
+pub use policy::{MOST_POLICY, Policy, PolicyError};
 use report::Findings;
 pub use report::{Check, Finding, Report};
 

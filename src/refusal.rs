@@ -189,6 +189,15 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         "pass_already_used" => (S::UNAUTHORIZED, "The dataset demands a pass that was never shown before."),
         "pass_stale" => (S::UNAUTHORIZED, "The dataset demands a pass that is newer; make a new one."),
         "pass_memory_full" => (S::SERVICE_UNAVAILABLE, "Too many single-use passes in a short time."),
+        "request_unsigned" => (S::UNAUTHORIZED, "Requests of this partner have to be signed."),
+        "request_signature_invalid" => (S::BAD_REQUEST, "The signature of the request does not hold."),
+        "request_signature_stale" => (S::BAD_REQUEST, "The signature of the request is not of this time."),
+        "digest_mismatch" => (S::BAD_REQUEST, "The payload is not the one that its digest is of."),
+        "answer_unsigned" => (S::BAD_GATEWAY, "The partner did not sign its answer."),
+        "answer_signature_invalid" | "answer_signature_stale" | "answer_digest_mismatch" => {
+            (S::BAD_GATEWAY, "The signature of the partner's answer does not hold.")
+        }
+        "receipt_signature_invalid" => (S::BAD_REQUEST, "The signature of the receipt does not hold."),
         "approval_invalid" => (S::BAD_REQUEST, "The approval is not one that an officer signed."),
         "policy_denied" => (S::FORBIDDEN, "The policy denies this; the reasons say why and what would permit it."),
         "review_required" => (S::FORBIDDEN, "A person has to approve this first; the reasons say why."),

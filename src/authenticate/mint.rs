@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::signature::Ed25519KeyPair;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -21,6 +21,9 @@ pub struct PassMinter {
     issuer: PartyId,
     kid: String,
     key: EncodingKey,
+    /// The same key, for messages.
+    pair: Ed25519KeyPair,
+    public: [u8; 32],
     certificate: String,
     lifetime: Duration,
     clock: Arc<dyn Clock>,
@@ -46,6 +49,8 @@ impl PassMinter {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, AuthenticateError> {
         let unusable = |error: &dyn fmt::Display| AuthenticateError::Configuration(format!("the pass key: {error}"));
+        let pair = ed25519_pair(pem).map_err(|error| unusable(&error))?;
+        let public = pair.public_key().as_ref().try_into().map_err(|error| unusable(&error))?;
         let key = ed25519_encoding_key(pem).map_err(|error| unusable(&error))?;
         let jwk =
             jsonwebtoken::jwk::Jwk::from_encoding_key(&key, Algorithm::EdDSA).map_err(|error| unusable(&error))?;
@@ -54,6 +59,8 @@ impl PassMinter {
             issuer,
             kid,
             key,
+            pair,
+            public,
             certificate: URL_SAFE_NO_PAD.encode(certificate.as_bytes()),
             lifetime: lifetime.min(PASS_LIFETIME),
             clock,
@@ -72,6 +79,27 @@ impl PassMinter {
         jwk.common.public_key_use = Some(jsonwebtoken::jwk::PublicKeyUse::Signature);
         let jwk = serde_json::to_value(jwk).map_err(|error| unusable(&error))?;
         Ok(json!({ "keys": [jwk] }))
+    }
+
+    /// The id of the key.
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// The raw public key.
+    pub fn public_key(&self) -> &[u8; 32] {
+        &self.public
+    }
+
+    /// Signs a message with the key of our passes. A pass begins with base64url and a message's base with a quotation
+    /// mark, so the one is never taken for the other.
+    ///
+    /// # Errors
+    /// [`AuthenticateError::Configuration`] when the provider fails to sign.
+    pub fn sign(&self, message: &[u8]) -> Result<[u8; 64], AuthenticateError> {
+        let failed = || AuthenticateError::Configuration("a message cannot be signed".to_owned());
+        let signature = self.pair.try_sign(message).map_err(|_| failed())?;
+        signature.as_ref().try_into().map_err(|_| failed())
     }
 
     /// A new pass to `audience`, never shown before.
@@ -113,11 +141,15 @@ impl PassMinter {
 
 /// An Ed25519 private key (PKCS#8 PEM) for signing JWTs. The error is words for a message.
 pub(super) fn ed25519_encoding_key(pem: &[u8]) -> Result<EncodingKey, String> {
+    let pair = ed25519_pair(pem)?;
     // jsonwebtoken tells the curve by the length of the shorter of PKCS#8's two forms (RFC 8410, section 7), and some
     // tools write the longer one, with the public half: so the key is brought to the form it knows.
-    let der = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|error| error.to_string())?;
-    let pair = Ed25519KeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|error| error.to_string())?;
     Ok(EncodingKey::from_ed_der(pair.to_pkcs8v1().map_err(|error| error.to_string())?.as_ref()))
+}
+
+fn ed25519_pair(pem: &[u8]) -> Result<Ed25519KeyPair, String> {
+    let der = PrivatePkcs8KeyDer::from_pem_slice(pem).map_err(|error| error.to_string())?;
+    Ed25519KeyPair::from_pkcs8(der.secret_pkcs8_der()).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

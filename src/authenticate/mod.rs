@@ -10,6 +10,7 @@ mod mint;
 mod partner;
 mod pass;
 mod person;
+pub mod signature;
 mod statement;
 mod tls;
 
@@ -101,6 +102,33 @@ pub enum AuthenticateError {
     /// A statement of one of our own people does not hold.
     #[error("the statement {0}")]
     Statement(&'static str),
+    /// A partner whose requests have to be signed sent one that is not.
+    #[error("the request is not signed")]
+    RequestUnsigned,
+    /// The signature of a request does not hold.
+    #[error("the signature of the request {0}")]
+    RequestSignature(&'static str),
+    /// The signature of a request is older than a pass may be, or from the future.
+    #[error("the signature of the request is not of this time")]
+    RequestStale,
+    /// The payload of a request is not the one that its digest is of.
+    #[error("the payload is not the one that its digest is of")]
+    DigestMismatch,
+    /// A partner whose answers have to be signed sent one that is not.
+    #[error("the answer is not signed")]
+    AnswerUnsigned,
+    /// The signature of an answer does not hold.
+    #[error("the signature of the answer {0}")]
+    AnswerSignature(&'static str),
+    /// The signature of an answer is older than a pass may be, or from the future.
+    #[error("the signature of the answer is not of this time")]
+    AnswerStale,
+    /// The payload of an answer is not the one that its digest is of.
+    #[error("the payload of the answer is not the one that its digest is of")]
+    AnswerDigest,
+    /// The signature of a receipt does not hold.
+    #[error("the signature of the receipt {0}")]
+    ReceiptSignature(&'static str),
     /// Too many single-use passes are remembered to take one more.
     #[error("too many single-use passes in a short time: try again in a minute")]
     PassMemoryFull,
@@ -129,6 +157,15 @@ impl AuthenticateError {
             Self::PassStale => "pass_stale",
             Self::Statement(_) => "statement_invalid",
             Self::PassMemoryFull => "pass_memory_full",
+            Self::RequestUnsigned => "request_unsigned",
+            Self::RequestSignature(_) => "request_signature_invalid",
+            Self::RequestStale => "request_signature_stale",
+            Self::DigestMismatch => "digest_mismatch",
+            Self::AnswerUnsigned => "answer_unsigned",
+            Self::AnswerSignature(_) => "answer_signature_invalid",
+            Self::AnswerStale => "answer_signature_stale",
+            Self::AnswerDigest => "answer_digest_mismatch",
+            Self::ReceiptSignature(_) => "receipt_signature_invalid",
         }
     }
 
@@ -136,6 +173,7 @@ impl AuthenticateError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::Configuration(_) => Blame::Operator,
+            Self::AnswerUnsigned | Self::AnswerSignature(_) | Self::AnswerStale | Self::AnswerDigest => Blame::Upstream,
             _ => Blame::Peer,
         }
     }

@@ -21,7 +21,7 @@ pub(super) const PASS_TYPE: &str = "sekisho-pass+jwt";
 /// The longest life of a pass.
 pub const PASS_LIFETIME: Duration = Duration::from_secs(600);
 /// How far a partner's clock may run ahead of ours.
-const CLOCK_SKEW: Duration = Duration::from_secs(30);
+pub(super) const CLOCK_SKEW: Duration = Duration::from_secs(30);
 /// The longest pass, in bytes: what is left of the head's limit after a long path.
 const PASS_BYTES: usize = 8 * 1024;
 /// The longest `jti`, `sub` and agreement id, in bytes.
@@ -125,11 +125,15 @@ fn person(mut claimed: Map<String, Value>) -> Result<Map<String, Value>, Authent
 }
 
 /// A partner's keys for passes, each with the one algorithm it is for.
-pub(super) struct PassKeys(HashMap<String, (Algorithm, DecodingKey)>);
+pub(super) struct PassKeys {
+    keys: HashMap<String, (Algorithm, DecodingKey)>,
+    /// The raw public keys among them that sign messages, too.
+    ed25519: HashMap<String, [u8; 32]>,
+}
 
 impl fmt::Debug for PassKeys {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PassKeys").field(&self.0.len()).finish()
+        f.debug_tuple("PassKeys").field(&self.keys.len()).finish()
     }
 }
 
@@ -137,7 +141,7 @@ impl PassKeys {
     /// Reads a JWK set (RFC 7517). Only Ed25519 and P-256 keys with a `kid` are taken; the algorithm follows from the
     /// key and never from a token.
     pub(super) fn read(set: &JwkSet) -> Result<Self, String> {
-        let mut keys = HashMap::new();
+        let (mut keys, mut ed25519) = (HashMap::new(), HashMap::new());
         for (place, jwk) in set.keys.iter().enumerate() {
             let kid = jwk.common.key_id.clone().ok_or_else(|| format!("key {place} of its JWKS has no kid"))?;
             let algorithm = match &jwk.algorithm {
@@ -149,8 +153,20 @@ impl PassKeys {
             if keys.insert(kid.clone(), (algorithm, key)).is_some() {
                 return Err(format!("two keys of its JWKS have the kid {kid}"));
             }
+            if let AlgorithmParameters::OctetKeyPair(pair) = &jwk.algorithm {
+                let mut public = [0; 32];
+                if !matches!(URL_SAFE_NO_PAD.decode_slice(&pair.x, &mut public), Ok(32)) {
+                    return Err(format!("key {kid} of its JWKS is no Ed25519 public key"));
+                }
+                ed25519.insert(kid, public);
+            }
         }
-        Ok(Self(keys))
+        Ok(Self { keys, ed25519 })
+    }
+
+    /// The raw public key with this id, if it is an Ed25519 key.
+    pub(super) fn ed25519(&self, kid: &str) -> Option<&[u8; 32]> {
+        self.ed25519.get(kid)
     }
 }
 
@@ -254,7 +270,7 @@ impl PassVerifier {
             return Err(PassMalformed("must not carry a key, a key's address or critical extensions"));
         }
         let kid = header.kid.ok_or(PassMalformed("must name its key (kid)"))?;
-        let (algorithm, key) = partner.keys().0.get(&kid).ok_or(AuthenticateError::PassUnknownKey)?;
+        let (algorithm, key) = partner.keys().keys.get(&kid).ok_or(AuthenticateError::PassUnknownKey)?;
         if header.alg != *algorithm {
             return Err(PassMalformed("must use the algorithm of its key"));
         }

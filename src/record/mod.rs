@@ -51,6 +51,7 @@
 //! Beside the log, [`InputStore`] keeps what the digests of inputs stand for, so that decisions can be made again.
 
 mod ahead;
+mod cosigned;
 mod entry;
 mod error;
 mod frame;
@@ -67,15 +68,18 @@ mod read;
 mod recover;
 mod show;
 mod signer;
+mod standing;
 mod store;
 mod tail;
 pub mod tiles;
 pub mod verify;
+pub mod witness;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
+pub use cosigned::{COSIGNED, Cosigned, CosignedFiles, end_of_lines, is_day};
 pub use entry::{
     ApprovalRef, Carried, DecisionEntry, Direction, Ended, MAX_ENTRY, OutcomeEntry, PassRef, PolicyRef, Reason,
     ReceiptEntry, RequestLine, SignatureRef, Signed, Verdict,
@@ -87,3 +91,4 @@ pub use log::{EntryIndex, Health, Log, LogConfig, Pending, Published};
 pub use read::{Entries, ReadEntry};
 pub use show::{escape_controls, show_line};
 pub use signer::{Sealed, Signer};
+pub use standing::{Standing, WitnessStanding};

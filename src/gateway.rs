@@ -8,6 +8,7 @@
 //! `Gateway::refuse` is the one way out for all of them: it records first and answers then.
 
 mod journal;
+mod logs;
 mod places;
 mod push;
 mod setup;
@@ -36,6 +37,7 @@ use crate::refusal::Refusal;
 use crate::types::{Clock, DatasetId, ExchangeId, Facts, PartyId};
 
 use journal::{Closing, Story};
+pub use logs::{LogReader, Witnessing, below_prefix, refused};
 use places::{Place, Places};
 pub use setup::{DatasetSetup, Setup, SetupError};
 use setup::{ExchangeIds, HandshakeRecords};
@@ -54,7 +56,7 @@ const LINGER: Duration = Duration::from_secs(5);
 const NOTICE_BYTES: usize = 64 * 1024;
 
 /// An answer's payload.
-type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BodyError>;
+pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, BodyError>;
 
 /// One organisation's gateway.
 pub struct Gateway {
@@ -85,6 +87,9 @@ pub struct Gateway {
     idle: Duration,
     clock: Arc<dyn Clock>,
     jwks: Bytes,
+    witnessing: Witnessing,
+    /// Turns to read files of the log for others.
+    log_reads: Arc<Semaphore>,
 }
 
 /// A dataset of ours in service.
@@ -195,6 +200,8 @@ impl Gateway {
         body: &mut Option<Incoming>,
         place: Place,
     ) -> Result<Response<Body>, Stopped> {
+        // A log that may be an older copy of itself, or that nobody vouches for, is none to build on.
+        self.witnessing.standing.admit(story.at)?;
         let permit = self.decide(story, &arrival).await?;
         let context = Context {
             recipient: match arrival.direction {

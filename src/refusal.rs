@@ -12,7 +12,7 @@ use crate::authenticate::AuthenticateError;
 use crate::decide::{Denial, Reason, Verdict};
 use crate::enforce::EnforceError;
 use crate::forward::ForwardError;
-use crate::record::RecordError;
+use crate::record::{RecordError, WitnessError};
 use crate::types::ExchangeId;
 
 /// Why an exchange does not take place, in the words of the record and of the peer.
@@ -134,6 +134,12 @@ impl From<RecordError> for Refusal {
     }
 }
 
+impl From<WitnessError> for Refusal {
+    fn from(error: WitnessError) -> Self {
+        Self::new(error.code())
+    }
+}
+
 /// All that a peer learns of a fault that is not its own.
 const OUR_FAULT: &str = "The gateway could not serve this.";
 
@@ -219,6 +225,24 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         }
         "record_unavailable" | "record_busy" | "record_signing_failed" | "entry_too_large" => {
             (S::SERVICE_UNAVAILABLE, "The exchange cannot be recorded, so nothing is exchanged.")
+        }
+        "log_entries_private" => {
+            (S::FORBIDDEN, "Entries of this log are shown to partners that are meant to audit it.")
+        }
+        "witness_request_malformed" => (S::BAD_REQUEST, "The request is not as C2SP tlog-witness demands."),
+        "witness_origin_unknown" => (S::NOT_FOUND, "No log of this origin is witnessed here."),
+        "witness_signature_invalid" => (S::FORBIDDEN, "The checkpoint is not signed by a key on file for its origin."),
+        "witness_size_differs" => (S::CONFLICT, "The last checkpoint cosigned here has another size."),
+        "witness_inconsistent" => {
+            (S::UNPROCESSABLE_ENTITY, "The checkpoint is not consistent with the last one cosigned here.")
+        }
+        "witness_unavailable" => (S::SERVICE_UNAVAILABLE, "What was seen cannot be kept, so nothing is cosigned."),
+        "witnesses_unasked" => (
+            S::SERVICE_UNAVAILABLE,
+            "Too few witnesses of the log were reached since the start, so nothing is exchanged.",
+        ),
+        "witnesses_overdue" => {
+            (S::SERVICE_UNAVAILABLE, "The witnesses of the log are overdue, so nothing is exchanged.")
         }
         // Faults of ours or of our configuration. Most keep a gateway from starting; a peer needs to know no more.
         "agreement_unusable"

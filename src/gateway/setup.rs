@@ -11,6 +11,7 @@ use rustls::pki_types::CertificateDer;
 use serde_json::{Map, Value};
 use tokio::sync::{Notify, Semaphore};
 
+use super::logs::{LOG_READS, Witnessing};
 use super::places::Places;
 use super::{Gateway, Route};
 use crate::authenticate::{
@@ -75,6 +76,8 @@ pub struct Setup {
     pub timeouts: Timeouts,
     /// The clock.
     pub clock: Arc<dyn Clock>,
+    /// Who witnesses whom.
+    pub witnessing: Witnessing,
 }
 
 /// Why a gateway cannot be assembled.
@@ -146,6 +149,8 @@ impl Gateway {
             idle: setup.timeouts.idle,
             clock: setup.clock,
             jwks: Bytes::from(jwks.to_string()),
+            witnessing: setup.witnessing,
+            log_reads: Arc::new(Semaphore::new(LOG_READS)),
         }))
     }
 }

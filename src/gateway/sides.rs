@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::journal::Story;
 use super::setup::OpenId;
-use super::{Arrival, Body, EXCHANGE, Gateway, Stopped, is_push, linger, named, whole};
+use super::{Arrival, Body, EXCHANGE, Gateway, Stopped, is_push, linger, logs, named, whole};
 use crate::accept::{AcceptError, Accepted, Connection, Handler, PATH_BYTES, Target};
 use crate::authenticate::{AuthenticateError, Certificate, Partner};
 use crate::decide::{Dataset, Direction};
@@ -32,6 +32,13 @@ pub struct PartnerSide(pub Arc<Gateway>);
 
 /// Whom a connection on the partner listener speaks for.
 pub struct PartnerSession(Result<(Certificate, Arc<Partner>), AuthenticateError>);
+
+impl PartnerSession {
+    /// The partner and its certificate, if it is one.
+    pub(super) fn known(&self) -> Option<&(Certificate, Arc<Partner>)> {
+        self.0.as_ref().ok()
+    }
+}
 
 impl Handler for PartnerSide {
     type Session = PartnerSession;
@@ -88,10 +95,14 @@ impl Handler for PartnerSide {
             (&Method::GET, "/.well-known/jwks.json") => return document(gateway.jwks.clone()),
             _ => {}
         }
+        let mut body = Some(body);
+        if let Some(answer) = gateway.serve_log(&session, &head, &mut body).await {
+            linger(body);
+            return answer;
+        }
         let now = gateway.clock.now();
         let open = gateway.exchange_ids.take(head.headers.get(&EXCHANGE), now);
         let mut story = story(open, now, Direction::Export, &head);
-        let mut body = Some(body);
         let answer = match gateway.serve_partner(&mut story, &session, &head, &mut body).await {
             Ok(answer) => answer,
             Err(stopped) => gateway.refuse(&story, stopped).await,
@@ -161,12 +172,20 @@ fn recorded(path: &str) -> String {
 impl Gateway {
     /// `GET /.well-known/sekisho`: who we are, and what decides now.
     fn about(&self) -> Bytes {
-        let about = json!({
+        let mut about = json!({
             "party": self.us,
             "policy": self.policies.current().identity().as_ref(),
-            "log": { "origin": self.log.origin(), "key": self.log.signer().verifier_key(self.log.origin()) },
+            "log": {
+                "origin": self.log.origin(),
+                "key": self.log.signer().verifier_key(self.log.origin()),
+                "prefix": logs::PREFIX,
+            },
             "jwks_uri": "/.well-known/jwks.json",
         });
+        if let Some(witness) = &self.witnessing.witness {
+            let cosigner = witness.cosigner();
+            about["witness"] = json!({ "name": cosigner.name(), "key": cosigner.verifier_key() });
+        }
         Bytes::from(about.to_string())
     }
 

@@ -92,3 +92,4 @@ pub use read::{Entries, ReadEntry};
 pub use show::{escape_controls, show_line};
 pub use signer::{Sealed, Signer};
 pub use standing::{Standing, WitnessStanding};
+pub use witness::WitnessError;

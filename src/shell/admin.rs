@@ -17,7 +17,7 @@ use super::policies::Kept;
 use super::state::{NotApproved, State};
 use crate::accept::{AcceptError, Accepted, Connection, Drain, Handler};
 use crate::authenticate::{Certificate, Person, Role};
-use crate::gateway::Gateway;
+use crate::gateway::{Body, Gateway, LogReader, below_prefix, refused};
 use crate::record::{Health, InputStore};
 use crate::types::PartyId;
 
@@ -43,17 +43,12 @@ impl AdminSide {
         Self { gateway, state, policies, drain }
     }
 
-    async fn route(
-        &self,
-        person: Option<&Person>,
-        head: &http::request::Parts,
-        body: Incoming,
-    ) -> Result<Value, Problem> {
+    /// The person who asks, if anybody of ours does.
+    fn admit<'p>(&self, person: Option<&'p Person>, head: &http::request::Parts) -> Result<&'p Person, Problem> {
         if from_another_page(&head.headers) {
             let why = "requests of other pages are not taken".to_owned();
             return Err(Problem(StatusCode::FORBIDDEN, "cross_site", why));
         }
-        let path: Vec<&str> = head.uri.path().trim_matches('/').split('/').collect();
         let Some(person) = person else {
             return Err(Problem(
                 StatusCode::FORBIDDEN,
@@ -65,6 +60,11 @@ impl AdminSide {
             let why = "the certificate expired while its connection was open".to_owned();
             return Err(Problem(StatusCode::FORBIDDEN, "certificate_expired", why));
         }
+        Ok(person)
+    }
+
+    async fn route(&self, person: &Person, head: &http::request::Parts, body: Incoming) -> Result<Value, Problem> {
+        let path: Vec<&str> = head.uri.path().trim_matches('/').split('/').collect();
         match (&head.method, path.as_slice()) {
             (&Method::GET, ["livez"]) => Ok(json!({ "live": true })),
             (&Method::GET, ["readyz"]) => self.ready(),
@@ -80,6 +80,12 @@ impl AdminSide {
                 let (state, party) = (Arc::clone(&self.state), id.clone());
                 kept(tokio::task::spawn_blocking(move || state.set_suspended(&party, suspended)).await)?;
                 Ok(json!({ "party": id, "suspended": suspended }))
+            }
+            (&Method::GET, ["api", "witnesses"]) => {
+                let gateway = Arc::clone(&self.gateway);
+                // It may wait for a checkpoint that is just being written.
+                let shown = tokio::task::spawn_blocking(move || witnessing(&gateway)).await;
+                shown.map_err(|lost| unkept(&lost.to_string()))
             }
             (&Method::GET, ["api", "approvals"]) => Ok(json!({ "approvals": self.gateway.approvals().all() })),
             (&Method::POST, ["api", "approvals"]) => {
@@ -103,14 +109,25 @@ impl AdminSide {
         if self.drain.begun() {
             return Err(Problem(StatusCode::SERVICE_UNAVAILABLE, "draining", "the gateway is draining".to_owned()));
         }
+        let standing = &self.gateway.witnessing().standing;
         match self.gateway.log().health() {
             Health::Accepting => {
+                if let Err(error) = standing.admit(self.gateway.clock().now()) {
+                    return Err(Problem(
+                        StatusCode::SERVICE_UNAVAILABLE,
+                        error.code(),
+                        format!("{error}: no exchange begins"),
+                    ));
+                }
                 let mut ready = json!({
                     "ready": true,
                     "log": self.gateway.log().size(),
                     // A store that fails keeps nobody from being served, so it is told and no more.
                     "inputs": self.gateway.inputs().map(InputStore::health),
                 });
+                if !standing.witnesses().is_empty() {
+                    ready["witnesses"] = json!(standing.witnesses());
+                }
                 // It goes on deciding with what it has, so it is ready; but somebody should look.
                 let stale = self.policies.stale();
                 if !stale.is_empty() {
@@ -172,7 +189,7 @@ impl AdminSide {
 
 impl Handler for AdminSide {
     type Session = Option<Person>;
-    type Body = Full<Bytes>;
+    type Body = Body;
 
     fn open(&self, connection: Connection) -> Option<Person> {
         let certificate = Certificate::read(connection.certificates.first()?).ok()?;
@@ -183,9 +200,19 @@ impl Handler for AdminSide {
         tracing::info!(%address, code = why.code(), "an admin connection was refused");
     }
 
-    async fn handle(self: Arc<Self>, session: Arc<Option<Person>>, accepted: Accepted) -> Response<Full<Bytes>> {
+    async fn handle(self: Arc<Self>, session: Arc<Option<Person>>, accepted: Accepted) -> Response<Body> {
         let (head, body) = accepted.into_parts();
-        let (status, content_type, value) = match self.route(session.as_ref().as_ref(), &head, body).await {
+        let answer = match self.admit(session.as_ref().as_ref(), &head) {
+            Err(problem) => Err(problem),
+            Ok(person) => match below_prefix(head.uri.path()).filter(|_| head.method == Method::GET) {
+                Some(path) => {
+                    let read = self.gateway.read_log(path, &LogReader::Own).await;
+                    return read.unwrap_or_else(|refusal| refused(&refusal));
+                }
+                None => self.route(person, &head, body).await,
+            },
+        };
+        let (status, content_type, value) = match answer {
             Ok(value) => (StatusCode::OK, "application/json", value),
             Err(Problem(status, code, detail)) => (
                 status,
@@ -198,12 +225,33 @@ impl Handler for AdminSide {
                 }),
             ),
         };
-        let mut response = Response::new(Full::new(Bytes::from(format!("{value}\n"))));
+        let body = Full::new(Bytes::from(format!("{value}\n")));
+        let mut response = Response::new(body.map_err(|never| match never {}).boxed_unsync());
         *response.status_mut() = status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         response
     }
+}
+
+/// Who witnesses us and how that stands; whom we witness, and what speaks against them.
+fn witnessing(gateway: &Gateway) -> Value {
+    let ours = gateway.witnessing();
+    let latest = ours.standing.latest();
+    let mut shown = json!({
+        "quorum": ours.standing.quorum(),
+        "witnesses": ours.standing.witnesses(),
+        "cosigned": latest.map(|latest| json!({ "size": latest.size, "at": latest.at })),
+    });
+    if let Some(witness) = &ours.witness {
+        shown["witnessing"] = json!({
+            "name": witness.cosigner().name(),
+            "logs": witness.logs(),
+            "refused": witness.refused(),
+            "evidence": witness.evidence(),
+        });
+    }
+    shown
 }
 
 fn require(person: &Person, role: Role) -> Result<(), Problem> {

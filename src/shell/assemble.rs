@@ -14,7 +14,7 @@ use crate::authenticate::{Credentials, PartnerEntry};
 use crate::decide::{Agreement, Dataset, PolicySet, Terms};
 use crate::enforce::PseudonymKeys;
 use crate::forward::Timeouts;
-use crate::gateway::{DatasetSetup, Setup};
+use crate::gateway::{DatasetSetup, Setup, Witnessing};
 use crate::record::{Entries, InputConfig, InputStore, Log, LogConfig, Signer};
 use crate::types::{Clock, DatasetId, Facts};
 
@@ -162,6 +162,7 @@ pub fn setup(resolved: Resolved, policies: PolicySet, clock: Arc<dyn Clock>) -> 
             idle: config.limits.idle,
         },
         clock,
+        witnessing: Witnessing::default(),
     })
 }
 

@@ -11,7 +11,7 @@ use sekisho::authenticate::{Credentials, PartnerEntry};
 use sekisho::decide::{Agreement, Bundle, Dataset, Policy, PolicySet, Registry, read_agreement};
 use sekisho::enforce::PseudonymKeys;
 use sekisho::forward::Timeouts;
-use sekisho::gateway::{DatasetSetup, Setup};
+use sekisho::gateway::{DatasetSetup, Setup, Witnessing};
 use sekisho::record::{InputConfig, InputStore, Log, LogConfig, Signer};
 use sekisho::shell::certs::Identity;
 use sekisho::types::{Clock, Facts};
@@ -292,5 +292,6 @@ fn setup(
         exchanges: 64,
         timeouts: Timeouts::default(),
         clock,
+        witnessing: Witnessing::default(),
     }
 }

@@ -39,6 +39,8 @@ pub struct Identity {
     pub jwks: Value,
     /// Signs records: Ed25519 PKCS#8 PEM. Secret.
     pub log_key_pem: String,
+    /// Cosigns checkpoints of partners' logs: Ed25519 PKCS#8 PEM. Secret.
+    pub witness_key_pem: String,
     /// The master key behind pseudonyms: 64 hexadecimal digits and a line break. Secret.
     pub pseudonym_key_hex: String,
 }
@@ -59,13 +61,14 @@ impl Identity {
             jwks: jwks(&ed25519_public_key(&pass_key_pem)?),
             pass_key_pem,
             log_key_pem: ed25519_key_pem()?,
+            witness_key_pem: ed25519_key_pem()?,
             pseudonym_key_hex: pseudonym_key_hex()?,
             authority,
         })
     }
 
     /// Every file with its mode, in the order in which they are written.
-    fn files(&self) -> [(&'static str, u32, String); 12] {
+    fn files(&self) -> [(&'static str, u32, String); 13] {
         [
             ("ca.pem", PUBLIC, self.authority.certificate_pem()),
             ("ca.key", SECRET, self.authority.key_pem()),
@@ -78,6 +81,7 @@ impl Identity {
             ("pass.key", SECRET, self.pass_key_pem.clone()),
             ("jwks.json", PUBLIC, format!("{:#}\n", self.jwks)),
             ("log.key", SECRET, self.log_key_pem.clone()),
+            ("witness.key", SECRET, self.witness_key_pem.clone()),
             ("pseudonym.key", SECRET, self.pseudonym_key_hex.clone()),
         ]
     }
@@ -110,7 +114,7 @@ pub fn dev(options: &DevOptions) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// Writes `ca.pem ca.key gateway.pem gateway.key operator.pem operator.key officer.pem officer.key pass.key jwks.json
-/// log.key pseudonym.key`, and gives their paths. Secrets are created with mode 0600, never opened wider and narrowed
+/// log.key witness.key pseudonym.key`, and gives their paths. Secrets are created with mode 0600, never opened wider and narrowed
 /// later.
 ///
 /// # Errors

@@ -186,8 +186,8 @@ fn a_pass_key_signs_what_its_key_set_verifies() {
     assert!(ed25519_public_key("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n").is_err());
 }
 
-const SECRETS: [&str; 7] =
-    ["ca.key", "gateway.key", "log.key", "officer.key", "operator.key", "pass.key", "pseudonym.key"];
+const SECRETS: [&str; 8] =
+    ["ca.key", "gateway.key", "log.key", "officer.key", "operator.key", "pass.key", "pseudonym.key", "witness.key"];
 const SHARED: [&str; 5] = ["ca.pem", "gateway.pem", "jwks.json", "officer.pem", "operator.pem"];
 
 fn mode(path: &Path) -> u32 {

@@ -18,6 +18,7 @@ mod registry;
 mod resolve;
 mod tables;
 mod value;
+mod witness;
 
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub use odrl::agreement_registry;
 pub use policy::{Policy, PolicyKey, PolicyOwner, PolicyPlace, PolicySource, is_source_id};
 pub use problem::Problem;
 pub use resolve::{PartnerFiles, Resolved, Secret, SourceFiles, SourceTrust, resolve};
+pub use witness::Witness;
 
 use environment::Overrides;
 use reader::{Reader, Section};
@@ -133,6 +135,7 @@ fn tables<'a>(reader: &'a Reader, document: &'a DeTable<'a>, overrides: &Overrid
     let inputs = tables::inputs(&mut root);
     let limits = tables::limits(&mut root);
     let (seen, partners) = registry::partners(&mut root, us.as_ref());
+    let witness = witness::witness(&mut root, us.as_ref(), &seen, &partners);
     let (ids, datasets) = registry::datasets(&mut root, &seen);
     let agreements = registry::agreements(&mut root, &seen, &ids);
     root.finish();
@@ -146,6 +149,7 @@ fn tables<'a>(reader: &'a Reader, document: &'a DeTable<'a>, overrides: &Overrid
         policy,
         pseudonyms: pseudonyms?,
         state,
+        witness: witness?,
         inputs,
         limits,
         datasets,

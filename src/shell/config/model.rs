@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::file::FileRef;
 use super::name::{Endpoint, SanName, Upstream};
 use super::policy::Policy;
+use super::witness::Witness;
 use crate::types::{DatasetId, PartyId, Purpose, Tag};
 
 /// A whole configuration file, checked for everything that can be known from its text.
@@ -31,6 +32,8 @@ pub struct Config {
     pub pseudonyms: Option<Pseudonyms>,
     /// `[state]`: where suspensions and approvals are kept. Optional.
     pub state: State,
+    /// `[witness]`: whose logs we cosign, and who cosigns ours. Optional.
+    pub witness: Witness,
     /// `[inputs]`: where what was decided on is kept, to be decided again. Optional.
     pub inputs: Inputs,
     /// `[limits]`: bounds on what peers can make us spend. Optional.
@@ -338,8 +341,13 @@ pub struct Partner {
     pub anchors: FileRef,
     /// `jwks`: the keys that sign its passes (RFC 7517). Required.
     pub jwks: FileRef,
-    /// `log_key`: its log's verifier key in C2SP vkey form. Optional.
-    pub log_key: Option<String>,
+    /// `log_key`: its log's verifier key in C2SP vkey form, or several during a rotation. Its checkpoints are witnessed
+    /// under these. Optional.
+    pub log_keys: Vec<String>,
+    /// `witness_key`: the key that it cosigns with, in C2SP vkey form, or several. Optional.
+    pub witness_keys: Vec<String>,
+    /// `log_entries`: whether it may read the entries of our log. Default: false.
+    pub log_entries: bool,
     /// `suspended`: whether it starts suspended. Default: false.
     pub suspended: bool,
 }

@@ -191,12 +191,17 @@ pub(super) fn is_private(host: &str) -> bool {
 
 /// Checks a log's verifier key, `NAME+HEXKEYID+BASE64` (C2SP signed-note), for an Ed25519 key and a matching id.
 pub(super) fn verifier_key(text: &str) -> Result<String, Complaint> {
-    let wrong = |what: &str| {
-        Complaint::new(
-            format!("{} is not a log's verifier key: {what}", quote(text)),
-            "copy the one line of the partner's log.pub: NAME+KEYID+KEY",
-        )
-    };
+    vkey(text, 0x01, "a log's", "copy the one line of the partner's log.pub: NAME+KEYID+KEY")
+}
+
+/// The same for a witness's key (C2SP tlog-cosignature).
+pub(super) fn witness_key(text: &str) -> Result<String, Complaint> {
+    let fix = "copy witness.key of the partner's /.well-known/sekisho: NAME+KEYID+KEY";
+    vkey(text, 0x04, "a witness's", fix)
+}
+
+fn vkey(text: &str, kind: u8, whose: &str, fix: &str) -> Result<String, Complaint> {
+    let wrong = |what: &str| Complaint::new(format!("{} is not {whose} verifier key: {what}", quote(text)), fix);
     let mut parts = text.splitn(3, '+');
     let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(wrong("it does not have three parts joined by +"));
@@ -205,8 +210,8 @@ pub(super) fn verifier_key(text: &str) -> Result<String, Complaint> {
         return Err(wrong("its name is empty or holds a space"));
     }
     let key = STANDARD.decode(key).map_err(|_| wrong("its third part is not base64"))?;
-    if key.len() != 33 || key[0] != 1 {
-        return Err(wrong("its third part is not an Ed25519 key (0x01 and 32 bytes)"));
+    if key.len() != 33 || key[0] != kind {
+        return Err(wrong(&format!("its third part is not an Ed25519 key of this kind ({kind:#04x} and 32 bytes)")));
     }
     let mut named = format!("{name}\n").into_bytes();
     named.extend_from_slice(&key);

@@ -85,6 +85,11 @@ impl<'a> Section<'a> {
         self.table.contains_key(key)
     }
 
+    /// Whether the key is there and is a list.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        self.table.get(key).is_some_and(|value| value.get_ref().as_array().is_some())
+    }
+
     /// Notes a problem of a line of this table.
     pub(super) fn report(&self, line: usize, what: impl std::fmt::Display, fix: impl Into<String>) {
         self.reader.report(line, format!("{} {what}", self.name).trim_start(), fix);

@@ -8,11 +8,12 @@ use toml::de::DeValue;
 
 use super::file::Content;
 use super::model::{Accept, Agreement, Dataset, Partner, Party};
-use super::name::{Endpoint, SanName, Upstream, country, parsed, verifier_key};
+use super::name::{Endpoint, SanName, Upstream, country, parsed, verifier_key, witness_key};
 use super::nearest::nearest;
 use super::problem::Complaint;
 use super::reader::Section;
 use super::value::{boolean, date, identifier, one_of, text, words};
+use super::witness::keys;
 use crate::types::{DatasetId, PartyId};
 
 const PARTY_TYPES: [&str; 5] = ["company", "academia", "public", "health_center", "person"];
@@ -45,7 +46,8 @@ const PARTY_RESERVED: [&str; 2] = ["party", "agreement"];
 /// As above, and what holds only under an agreement: on a partner it would hold without one.
 const PARTNER_RESERVED: [&str; 4] = ["party", "agreement", "need_to_know", "named"];
 /// Partner keys that mean nothing in `[party]`.
-const PARTNER_KEYS: [&str; 6] = ["endpoint", "names", "anchors", "jwks", "log_key", "suspended"];
+const PARTNER_KEYS: [&str; 8] =
+    ["endpoint", "names", "anchors", "jwks", "log_key", "witness_key", "log_entries", "suspended"];
 const DATASET_RESERVED: [&str; 13] = [
     "id",
     "title",
@@ -87,7 +89,7 @@ impl<T: PartialEq + fmt::Display> Declared<T> {
     }
 
     /// Notes that an id names nothing, with the id that was probably meant.
-    fn expect(&self, id: &T, key: &str, line: usize, table: &Section<'_>) {
+    pub(super) fn expect(&self, id: &T, key: &str, line: usize, table: &Section<'_>) {
         if self.entries.iter().any(|(known, _)| known == id) {
             return;
         }
@@ -160,12 +162,24 @@ pub(super) fn partners(root: &mut Section<'_>, us: Option<&PartyId>) -> (Partner
         }
         let anchors = table.required_file("anchors", "\"partners/NAME/ca.pem\"", Content::Anchors);
         let jwks = table.required_file("jwks", "\"partners/NAME/jwks.json\"", Content::Jwks);
-        let log_key = table.optional("log_key", |value| verifier_key(text(value)?));
+        let log_keys = keys(&mut table, "log_key", verifier_key);
+        let witness_keys = keys(&mut table, "witness_key", witness_key);
+        let log_entries = table.optional("log_entries", boolean).unwrap_or(false);
         let suspended = table.optional("suspended", boolean);
         let party = attributes(table, id, &PARTNER_RESERVED);
         if let (Some(party), Some(anchors), Some(jwks)) = (party, anchors, jwks) {
             let suspended = suspended.unwrap_or(false);
-            partners.push(Partner { party, endpoint, names, anchors, jwks, log_key, suspended });
+            partners.push(Partner {
+                party,
+                endpoint,
+                names,
+                anchors,
+                jwks,
+                log_keys,
+                witness_keys,
+                log_entries,
+                suspended,
+            });
         }
     }
     // A trust domain that is one party's id is that party's: nobody else may be known by it.

@@ -47,6 +47,8 @@ pub struct Resolved {
     pub pass_key: Secret,
     /// `record.key`: Ed25519 PKCS#8 PEM, another than `passes.key`.
     pub record_key: Secret,
+    /// `witness.key`: Ed25519 PKCS#8 PEM, another than the two above.
+    pub witness_key: Option<Secret>,
     /// `pseudonyms.key`: the 32 raw bytes.
     pub pseudonym_key: Option<Secret>,
     /// One for each of `config.partners`, in the same order.
@@ -107,6 +109,7 @@ pub fn resolve(mut config: Config, directory: &Path) -> Result<Resolved, Vec<Pro
     let admin_anchors = config.admin.as_ref().map(|admin| found.bytes(&admin.anchors));
     let pass_key = found.bytes(&config.passes.key);
     let record_key = found.bytes(&config.record.key);
+    let witness_key = config.witness.key.as_ref().map(|key| found.bytes(key));
     let pseudonym_key = config.pseudonyms.as_ref().map(|pseudonyms| found.hex(&pseudonyms.key));
     let mut partners = Vec::with_capacity(config.partners.len());
     for partner in &config.partners {
@@ -122,7 +125,7 @@ pub fn resolve(mut config: Config, directory: &Path) -> Result<Resolved, Vec<Pro
     let inputs_directory = found.directory(&config.inputs.directory);
     if found.problems.is_empty() {
         found.check_pair(&config, &tls_certificate, &tls_key);
-        found.check_distinct(&config, &pass_key, &record_key);
+        found.check_distinct(&config, &pass_key, &record_key, witness_key.as_deref());
     }
     if !found.problems.is_empty() {
         sort(&mut found.problems);
@@ -135,6 +138,7 @@ pub fn resolve(mut config: Config, directory: &Path) -> Result<Resolved, Vec<Pro
         admin_anchors,
         pass_key: Secret(pass_key.into()),
         record_key: Secret(record_key.into()),
+        witness_key: witness_key.map(|key| Secret(key.into())),
         pseudonym_key: pseudonym_key.map(|key| Secret(key.as_slice().into())),
         partners,
         terms,
@@ -250,12 +254,18 @@ impl Found<'_> {
         }
     }
 
-    /// One key for passes and records would let whoever may sign the one sign the other.
-    fn check_distinct(&mut self, config: &Config, pass: &[u8], record: &[u8]) {
+    /// One key for two of passes, records and cosignatures would let whoever may sign the one sign the other.
+    fn check_distinct(&mut self, config: &Config, pass: &[u8], record: &[u8], witness: Option<&[u8]>) {
         let public = |pem: &[u8]| ed25519_pair(pem).map(|pair| pair.public_key().as_ref().to_vec());
         if public(pass) == public(record) {
             let complaint = Complaint::new("holds the key that also signs passes", "make a key of its own for the log");
             self.problems.push(config.record.key.problem(complaint));
+        }
+        if let Some((file, key)) = config.witness.key.as_ref().zip(witness)
+            && (public(key) == public(pass) || public(key) == public(record))
+        {
+            let what = "holds the key that also signs passes or the log";
+            self.problems.push(file.problem(Complaint::new(what, "make a key of its own for the witness")));
         }
     }
 }

@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use toml::de::DeValue;
+
 use super::environment::Overrides;
 use super::file::Content;
 use super::model::{Admin, Inputs, Limits, Listen, Passes, Pseudonyms, Record, State, Tls};
+use super::problem::Complaint;
 use super::reader::Section;
 use super::value::{boolean, count, days, duration, identifier, listen_address, loopback_address, text};
 use crate::types::PartyId;
@@ -86,13 +89,7 @@ pub(super) fn record(root: &mut Section<'_>, overrides: &Overrides, party: Optio
         table.missing("directory", "\"log\"");
     }
     let key = table.required_file("key", "\"log.key\"", Content::Ed25519);
-    let origin = table.optional("origin", |value| {
-        // The C2SP checkpoint puts the origin on a line and into `NAME+ID+KEY`: no spaces, no plus.
-        identifier(value).and_then(|origin| match origin.contains('+') {
-            true => Err(super::problem::Complaint::new("holds a plus sign", "choose a name without '+'")),
-            false => Ok(origin),
-        })
-    });
+    let origin = table.optional("origin", key_name);
     let has_origin = table.has("origin");
     table.finish();
     let origin = match origin {
@@ -100,6 +97,14 @@ pub(super) fn record(root: &mut Section<'_>, overrides: &Overrides, party: Optio
         origin => origin?,
     };
     Some(Record { directory: overrides.record_directory.clone().or(directory)?, key: key?, origin })
+}
+
+/// A name of a log or a witness. C2SP puts it on a line and into `NAME+ID+KEY`: no spaces, no plus.
+pub(super) fn key_name(value: &DeValue<'_>) -> Result<String, Complaint> {
+    identifier(value).and_then(|name| match name.contains('+') {
+        true => Err(Complaint::new("holds a plus sign", "choose a name without '+'")),
+        false => Ok(name),
+    })
 }
 
 /// `None` when the table is there and wrong.

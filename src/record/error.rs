@@ -50,6 +50,9 @@ pub enum RecordError {
         /// Whole entries in the file.
         entries: u64,
     },
+    /// A witness shows a checkpoint that the log's key signed and that is not in the log.
+    #[error("the log is an older copy of itself or a fork: {0}")]
+    Contradicted(String),
     /// A file of the log could not be read, made or written.
     #[error("{}: {source}", .path.display())]
     Io {
@@ -74,7 +77,7 @@ impl RecordError {
             Self::Locked(_) => "log_locked",
             Self::Foreign(_) => "log_foreign",
             Self::Corrupt(_) => "log_corrupt",
-            Self::RolledBack { .. } => "log_rolled_back",
+            Self::RolledBack { .. } | Self::Contradicted(_) => "log_rolled_back",
             Self::Io { .. } => "log_io",
         }
     }

@@ -1,6 +1,6 @@
 //! From a configuration to the parts of a gateway.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,13 +10,15 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::config::{self, Accept, Config, PolicyPlace, Resolved, SourceTrust};
 use super::policies::{Owner, Place, PolicySetup, Rules, SourceSetup};
-use crate::authenticate::{Credentials, PartnerEntry};
+use super::witnesses::{Witnesses, WitnessesSetup};
+use crate::authenticate::{Credentials, PartnerEntry, Partners, Tls};
 use crate::decide::{Agreement, Dataset, PolicySet, Terms};
 use crate::enforce::PseudonymKeys;
 use crate::forward::Timeouts;
 use crate::gateway::{DatasetSetup, Setup, Witnessing};
-use crate::record::{Entries, InputConfig, InputStore, Log, LogConfig, Signer};
-use crate::types::{Clock, DatasetId, Facts};
+use crate::record::witness::{Cosigner, CosignerKey, LogKey, Witness};
+use crate::record::{Entries, InputConfig, InputStore, Log, LogConfig, Signer, Standing};
+use crate::types::{Clock, DatasetId, Facts, PartyId};
 
 /// Reads a configuration file with everything it names.
 ///
@@ -99,29 +101,15 @@ pub fn warnings(config: &Config) -> Vec<String> {
 ///
 /// # Errors
 /// When a part does not work, in words.
-pub fn setup(resolved: Resolved, policies: PolicySet, clock: Arc<dyn Clock>) -> Result<Setup> {
-    let signer = Signer::from_pkcs8(resolved.record_key.expose()).context("record.key")?;
+pub fn setup(resolved: Resolved, policies: PolicySet, clock: Arc<dyn Clock>, standing: Standing) -> Result<Setup> {
+    let signer = signer(&resolved)?;
     let pseudonyms = match (&resolved.config.pseudonyms, &resolved.pseudonym_key) {
         (Some(named), Some(key)) => Some(PseudonymKeys::new(&named.id, key.expose()).context("pseudonyms.key")?),
         _ => None,
     };
-    let partners = resolved.config.partners.iter().zip(&resolved.partners).map(|(partner, files)| {
-        Ok(PartnerEntry {
-            id: partner.party.id.clone(),
-            endpoint: partner.endpoint.as_ref().map(ToString::to_string),
-            names: partner.names.iter().map(ToString::to_string).collect(),
-            anchors: certificates(&files.anchors)?,
-            keys: serde_json::from_slice(&files.jwks)
-                .with_context(|| format!("the JWKS of partner {}", partner.party.id))?,
-            facts: partner.party.attributes(),
-            suspended: partner.suspended,
-        })
-    });
-    let partners = partners.collect::<Result<Vec<_>>>()?;
-    let credentials = Credentials {
-        chain: certificates(&resolved.tls_certificate)?,
-        key: PrivateKeyDer::from_pem_slice(resolved.tls_key.expose()).context("tls.key")?,
-    };
+    let partners = partners(&resolved)?;
+    let credentials = credentials(&resolved)?;
+    let witnessing = Witnessing { witness: witness(&resolved, &clock)?, standing, readers: readers(&resolved.config) };
     let admin_anchors = resolved.admin_anchors.as_deref().map(certificates).transpose()?.unwrap_or_default();
     let config = resolved.config;
     let kept = InputConfig {
@@ -162,7 +150,79 @@ pub fn setup(resolved: Resolved, policies: PolicySet, clock: Arc<dyn Clock>) -> 
             idle: config.limits.idle,
         },
         clock,
-        witnessing: Witnessing::default(),
+        witnessing,
+    })
+}
+
+/// What signs the log.
+///
+/// # Errors
+/// When `record.key` is of no use.
+pub fn signer(resolved: &Resolved) -> Result<Signer> {
+    Signer::from_pkcs8(resolved.record_key.expose()).context("record.key")
+}
+
+/// Those who cosign our log, before it is opened.
+///
+/// # Errors
+/// When a certificate, a key or a partner is of no use.
+pub fn witnesses(resolved: &Resolved, clock: &Arc<dyn Clock>) -> Result<Witnesses> {
+    let config = &resolved.config;
+    let keys_of = |id: &PartyId| {
+        let partner = config.partners.iter().find(|partner| partner.party.id == *id);
+        partner.into_iter().flat_map(|partner| partner.witness_keys.iter()).filter_map(|key| CosignerKey::parse(key))
+    };
+    let origin = config.record.origin.clone();
+    let key = LogKey::parse(&signer(resolved)?.verifier_key(&origin)).context("record.origin is no name of a key")?;
+    let setup = WitnessesSetup {
+        witnesses: config.witness.partners.iter().map(|id| (id.clone(), keys_of(id).collect())).collect(),
+        quorum: config.witness.quorum,
+        interval: config.witness.interval,
+        overdue: config.witness.overdue,
+        keys: vec![key],
+        origin,
+    };
+    let tls = Tls::new(credentials(resolved)?, Arc::clone(clock))?;
+    Witnesses::new(setup, &tls, &Partners::new(partners(resolved)?)?)
+}
+
+/// The witness that we are to others, if a key makes us one.
+fn witness(resolved: &Resolved, clock: &Arc<dyn Clock>) -> Result<Option<Arc<Witness>>> {
+    let Some(key) = &resolved.witness_key else { return Ok(None) };
+    let config = &resolved.config;
+    let cosigner = Cosigner::from_pkcs8(&config.witness.name, key.expose()).context("witness.key")?;
+    let logs = config.partners.iter().flat_map(|partner| &partner.log_keys).filter_map(|key| LogKey::parse(key));
+    let directory = resolved.state_directory.join("witness");
+    let witness = Witness::open(&directory, cosigner, logs, Arc::clone(clock)).context("opening the witness")?;
+    Ok(Some(Arc::new(witness)))
+}
+
+/// Partners that may read the entries of our log.
+fn readers(config: &Config) -> HashSet<PartyId> {
+    let readers = config.partners.iter().filter(|partner| partner.log_entries);
+    readers.map(|partner| partner.party.id.clone()).collect()
+}
+
+fn partners(resolved: &Resolved) -> Result<Vec<PartnerEntry>> {
+    let partners = resolved.config.partners.iter().zip(&resolved.partners).map(|(partner, files)| {
+        Ok(PartnerEntry {
+            id: partner.party.id.clone(),
+            endpoint: partner.endpoint.as_ref().map(ToString::to_string),
+            names: partner.names.iter().map(ToString::to_string).collect(),
+            anchors: certificates(&files.anchors)?,
+            keys: serde_json::from_slice(&files.jwks)
+                .with_context(|| format!("the JWKS of partner {}", partner.party.id))?,
+            facts: partner.party.attributes(),
+            suspended: partner.suspended,
+        })
+    });
+    partners.collect()
+}
+
+fn credentials(resolved: &Resolved) -> Result<Credentials> {
+    Ok(Credentials {
+        chain: certificates(&resolved.tls_certificate)?,
+        key: PrivateKeyDer::from_pem_slice(resolved.tls_key.expose()).context("tls.key")?,
     })
 }
 

@@ -9,11 +9,13 @@ pub mod config;
 pub mod confined;
 mod demo;
 mod log_buffer;
+mod peer;
 pub mod policies;
 pub mod replay;
 mod serve;
 mod state;
 pub mod trial;
+pub mod witnesses;
 
 pub use serve::{Addresses, Listening, Running};
 pub use state::State;

@@ -13,6 +13,7 @@ use super::assemble;
 use super::config::{Config, Limits};
 use super::policies::{Kept, Policies};
 use super::state::State;
+use super::witnesses::{KeptWitnesses, Witnesses};
 use crate::accept::{self, Drain, Listener};
 use crate::gateway::{Gateway, LocalSide, PartnerSide};
 use crate::types::{Clock, SystemClock};
@@ -54,6 +55,7 @@ pub struct Running {
     drain: Drain,
     listeners: JoinSet<()>,
     policies: Arc<Kept>,
+    witnesses: KeptWitnesses,
 }
 
 impl Running {
@@ -94,7 +96,16 @@ impl Running {
             let side = AdminSide::new(Arc::clone(&gateway), state, Arc::clone(&policies), drain.clone());
             listeners.spawn(admin.serve(Arc::new(side), drain.clone(), deadline));
         }
-        Ok(Self { gateway, addresses, drain, listeners, policies })
+        Ok(Self { gateway, addresses, drain, listeners, policies, witnesses: KeptWitnesses::none() })
+    }
+
+    /// Takes the log's checkpoints to its witnesses from now on.
+    ///
+    /// # Errors
+    /// When the files of cosigned checkpoints cannot be opened.
+    pub fn witnessed(mut self, witnesses: Witnesses) -> Result<Self> {
+        self.witnesses = witnesses.keep(&self.gateway)?;
+        Ok(self)
     }
 
     /// Where it listens.
@@ -120,6 +131,8 @@ impl Running {
         if tokio::time::timeout(SETTLE, self.gateway.settled()).await.is_err() {
             tracing::error!("exchanges were left without an outcome; the next start closes them as unknown");
         }
+        // The log's files are its own until it is closed, and anybody's after that.
+        self.witnesses.stop().await;
         let closed = self.gateway.log().close().await.context("closing the log");
         if let Some(inputs) = self.gateway.inputs().cloned() {
             // What waits for a disk is not worth holding up the end for, but the last inputs are written if they can be.
@@ -151,11 +164,14 @@ pub fn serve(config: &Path) -> Result<()> {
         let listening = listening(&resolved.config);
         let state_directory = resolved.state_directory.clone();
         let (policies, set) = Policies::open(assemble::policies(&resolved)?, Arc::clone(&clock)).await?;
-        let setup = assemble::setup(resolved, set, clock)?;
+        let witnesses = assemble::witnesses(&resolved, &clock)?;
+        let signer = assemble::signer(&resolved)?;
+        witnesses.ask_at_start(&resolved.record_directory, &signer).await?;
+        let setup = assemble::setup(resolved, set, clock, witnesses.standing())?;
         let gateway = Gateway::assemble(setup)?;
         let state = Arc::new(State::open(&state_directory, &gateway)?);
         let policies = policies.keep(&gateway);
-        let running = Running::start_with(gateway, state, policies, &listening)?;
+        let running = Running::start_with(gateway, state, policies, &listening)?.witnessed(witnesses)?;
         let at = running.addresses();
         tracing::info!(
             party = %running.gateway().us(),

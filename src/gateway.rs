@@ -32,7 +32,7 @@ use crate::decide::{
 };
 use crate::enforce::{BodyError as PayloadError, Cleared, Context, EnforceError, Filter, FilteredBody, PseudonymKeys};
 use crate::forward::{BodyError, Client, Patient, reply_headers, request_headers};
-use crate::record::{Declaration, Ended, InputStore, Log, RecordError};
+use crate::record::{Declaration, Ended, InputStore, Log, RecordError, SubjectStore};
 use crate::refusal::Refusal;
 use crate::types::{Clock, DatasetId, ExchangeId, Facts, PartyId};
 
@@ -76,6 +76,7 @@ pub struct Gateway {
     gateways: HashMap<PartyId, Client>,
     log: Log,
     inputs: Option<InputStore>,
+    subjects: Option<SubjectStore>,
     pseudonyms: Option<Arc<PseudonymKeys>>,
     places: Places,
     /// Room for payloads that have to be held whole.
@@ -162,6 +163,11 @@ impl Gateway {
     /// The store of what was decided on, if one is kept.
     pub fn inputs(&self) -> Option<&InputStore> {
         self.inputs.as_ref()
+    }
+
+    /// The store of whom the record's commitments name, if one is kept.
+    pub fn subjects(&self) -> Option<&SubjectStore> {
+        self.subjects.as_ref()
     }
 
     /// Returns once every exchange has ended and its outcome is queued for the log. Meant for the way down, when no more

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -14,7 +15,7 @@ use serde_json::{Map, Value};
 
 use super::memory::{ShownPasses, VerifiedPasses};
 use super::{AuthenticateError, Authenticated, Certificate, Partner};
-use crate::types::{Clock, Digest, PartyId, Purpose, Timestamp};
+use crate::types::{Clock, Commitment, Digest, PartyId, Purpose, Salt, Timestamp};
 
 /// The `typ` of a pass, so that no other JWT of the same issuer can serve as one (RFC 8725, section 3.11).
 pub(super) const PASS_TYPE: &str = "sekisho-pass+jwt";
@@ -28,10 +29,13 @@ const PASS_BYTES: usize = 8 * 1024;
 const TEXT_BYTES: usize = 256;
 
 /// The person or service that asks, as its own organisation vouches.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub struct Requester {
     party: PartyId,
     subject: String,
+    salt: Salt,
+    commitment: Commitment,
+    used: AtomicBool,
     purpose: Purpose,
     action: String,
     agreement: Option<String>,
@@ -52,6 +56,14 @@ impl Requester {
     /// The person or service (`sub`).
     pub fn subject(&self) -> &str {
         &self.subject
+    }
+    /// The person or service as the record names it: committed to under a salt that was made when the pass was verified.
+    pub fn commitment(&self) -> Commitment {
+        self.commitment
+    }
+    /// The salt of the commitment, for whoever keeps it; given out once, so that each pass is kept once.
+    pub fn first_use(&self) -> Option<Salt> {
+        (!self.used.swap(true, Ordering::Relaxed)).then(|| self.salt.clone())
     }
     /// Why the data is asked for.
     pub fn purpose(&self) -> &Purpose {
@@ -315,8 +327,13 @@ impl PassVerifier {
             _ => return Err(PassMalformed("has a cnf.x5t#S256 that is not a SHA-256 digest")),
         }
         let purpose = claims.purpose.parse().map_err(|_| PassMalformed("has a purpose that is not a term"))?;
+        let salt = Salt::fresh()
+            .ok_or_else(|| AuthenticateError::Configuration("the machine has no random bytes to give".to_owned()))?;
         Ok(Requester {
             party,
+            commitment: salt.commit(&claims.sub),
+            salt,
+            used: AtomicBool::new(false),
             subject: claims.sub,
             purpose,
             action: claims.action.unwrap_or_else(|| "transfer".to_owned()),

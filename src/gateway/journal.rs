@@ -108,7 +108,7 @@ impl Story {
             pass: self.requester.as_ref().map(|requester| PassRef {
                 digest: requester.pass(),
                 jti: Some(requester.jti()),
-                sub: Some(requester.subject()),
+                subject: Some(requester.commitment()),
             }),
             certificate: self.certificate,
             input,
@@ -143,7 +143,7 @@ impl Story {
             obligations: decision.map(|decision| decision.obligations()).unwrap_or_default(),
             approvals: approvals
                 .iter()
-                .map(|approval| ApprovalRef { id: &approval.id, digest: approval.digest, by: &approval.approver })
+                .map(|approval| ApprovalRef { id: &approval.id, digest: approval.digest, offices: &approval.offices })
                 .collect(),
             request: self.path.as_deref().map(|path| RequestLine { method: self.method.as_str(), path }),
             signatures: &[],

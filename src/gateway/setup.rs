@@ -20,7 +20,7 @@ use crate::authenticate::{
 use crate::decide::{Agreement, Approvals, Dataset, InForce, PolicySet};
 use crate::enforce::PseudonymKeys;
 use crate::forward::{Client, Destination, ForwardError, Timeouts};
-use crate::record::{InputStore, Log};
+use crate::record::{InputStore, Log, SubjectStore};
 use crate::types::{Clock, ExchangeId, Facts, PartyId, Timestamp};
 
 /// A dataset and how to reach it.
@@ -68,6 +68,8 @@ pub struct Setup {
     pub log: Log,
     /// Where inputs are kept that were decided on; nowhere when absent.
     pub inputs: Option<InputStore>,
+    /// Where it is kept whom the record's commitments name; nowhere when absent.
+    pub subjects: Option<SubjectStore>,
     /// Keys for pseudonyms.
     pub pseudonyms: Option<PseudonymKeys>,
     /// Exchanges in progress at once; with one partner, half of them.
@@ -140,6 +142,7 @@ impl Gateway {
             gateways,
             log: setup.log,
             inputs: setup.inputs,
+            subjects: setup.subjects,
             pseudonyms: setup.pseudonyms.map(Arc::new),
             places,
             whole_payloads: Arc::new(Semaphore::new(WHOLE_PAYLOADS)),

@@ -214,6 +214,11 @@ impl Gateway {
         story.action = Some(requester.action().to_owned());
         story.agreement = requester.agreement().map(str::to_owned);
         story.requester = Some(Arc::clone(&requester));
+        if let Some(subjects) = &self.subjects
+            && let Some(salt) = requester.first_use()
+        {
+            subjects.keep(story.at, salt, requester.subject().to_owned());
+        }
         let target = Target::parse(&head.uri)?;
         let mut segments = target.segments();
         if segments.next() != Some("data") {

@@ -3,15 +3,16 @@
 //! The words are few and stable; absent values are left out. They stand for terms of W3C PROV-DM: the `exchange` is a
 //! `prov:Activity` (`at` of the decision is `prov:startedAtTime`, of the outcome `prov:endedAtTime`); `dataset` is the
 //! `prov:Entity` that it `prov:used`, and `digest_after` names the entity that it `prov:generated`, derived from the
-//! one that `digest_before` names; `provider` and `consumer` are `prov:Agent`s, and `pass.sub` one that
+//! one that `digest_before` names; `provider` and `consumer` are `prov:Agent`s, and `pass.subject` one that
 //! `prov:actedOnBehalfOf` the consumer; `policy` and `agreement` are the `prov:Plan`s. An entry never holds payload,
-//! and no personal data beyond `pass.sub`.
+//! and of a person nothing but `pass.subject`, a commitment that can be opened only until its salt is forgotten.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::{DatasetId, Digest, ExchangeId, Obligation, PartyId, Purpose, Tag, Timestamp};
+use crate::types::{Commitment, DatasetId, Digest, ExchangeId, Obligation, PartyId, Purpose, Tag, Timestamp};
 
 /// The largest entry a log takes, in bytes of its compact JWS: the limit of a C2SP tlog-tiles entry bundle.
 pub const MAX_ENTRY: usize = 65_535;
@@ -64,9 +65,9 @@ pub struct PassRef<'a> {
     /// Its id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<&'a str>,
-    /// The person or service it speaks for.
+    /// The person or service it speaks for, as a commitment under a salt of this pass's own.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sub: Option<&'a str>,
+    pub subject: Option<Commitment>,
 }
 
 /// The policy that decided.
@@ -105,8 +106,9 @@ pub struct ApprovalRef<'a> {
     pub id: &'a str,
     /// SHA-256 of the approval as its officer signed it.
     pub digest: Digest,
-    /// Who approved.
-    pub by: &'a str,
+    /// The offices that the approver held. Who that is stands in the approval itself.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub offices: &'a BTreeSet<String>,
 }
 
 /// The HTTP request behind the exchange.

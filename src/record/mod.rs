@@ -48,10 +48,12 @@
 //!   dropped the pages and would report success for bytes that are nowhere.
 //! - A checkpoint is signed only over entries that are durable.
 //!
-//! Beside the log, [`InputStore`] keeps what the digests of inputs stand for, so that decisions can be made again.
+//! Beside the log, [`InputStore`] keeps what the digests of inputs stand for, so that decisions can be made again,
+//! and [`SubjectStore`] whom its commitments name, until they are forgotten.
 
 mod ahead;
 mod cosigned;
+mod day;
 mod entry;
 mod error;
 mod frame;
@@ -67,10 +69,12 @@ pub mod proof;
 mod queue;
 mod read;
 mod recover;
+mod shelf;
 mod show;
 mod signer;
 mod standing;
 mod store;
+mod subjects;
 mod tail;
 pub mod tiles;
 pub mod verify;
@@ -94,4 +98,5 @@ pub use read::{Entries, ReadEntry};
 pub use show::{escape_controls, show_line};
 pub use signer::{Sealed, Signer};
 pub use standing::{Standing, WitnessStanding};
+pub use subjects::{Forgotten, SubjectConfig, SubjectHealth, SubjectStore, Subjects};
 pub use witness::WitnessError;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::policies::Kept;
@@ -18,7 +19,7 @@ use super::state::{NotApproved, State};
 use crate::accept::{AcceptError, Accepted, Connection, Drain, Handler};
 use crate::authenticate::{Certificate, Person, Role};
 use crate::gateway::{Body, Gateway, LogReader, below_prefix, refused};
-use crate::record::{Health, InputStore};
+use crate::record::{Health, InputStore, SubjectStore};
 use crate::types::PartyId;
 
 /// The largest request of an operator, in bytes.
@@ -92,6 +93,10 @@ impl AdminSide {
                 require(person, Role::Officer)?;
                 self.approve(body).await
             }
+            (&Method::POST, ["api", "subjects", "forget"]) => {
+                require(person, Role::Operator)?;
+                self.forget(person, body).await
+            }
             (&Method::GET, ["api", "policies"]) => Ok(self.policies.shown(&self.gateway)),
             (&Method::POST, ["api", "policies", "poll"]) => {
                 require(person, Role::Operator)?;
@@ -124,6 +129,7 @@ impl AdminSide {
                     "log": self.gateway.log().size(),
                     // A store that fails keeps nobody from being served, so it is told and no more.
                     "inputs": self.gateway.inputs().map(InputStore::health),
+                    "subjects": self.gateway.subjects().map(SubjectStore::health),
                 });
                 if !standing.witnesses().is_empty() {
                     ready["witnesses"] = json!(standing.witnesses());
@@ -162,12 +168,36 @@ impl AdminSide {
         json!({ "partners": partners })
     }
 
+    /// Forgets a person: the name comes in the body, so that it stands in no log of addresses.
+    async fn forget(&self, person: &Person, body: Incoming) -> Result<Value, Problem> {
+        let invalid = |what: &str| Problem(StatusCode::BAD_REQUEST, "subject_invalid", what.to_owned());
+        let body = whole(body).await.ok_or_else(|| invalid(BROKEN_OFF))?;
+        let Forget { subject } = serde_json::from_slice(&body)
+            .map_err(|_| invalid("a subject to forget is {\"subject\": \"...\"}, the sub of its passes"))?;
+        let unavailable = |what: String| Problem(StatusCode::SERVICE_UNAVAILABLE, "subjects_unavailable", what);
+        let subjects = self.gateway.subjects().cloned();
+        let subjects = subjects.ok_or_else(|| unavailable("no subjects are kept: see [subjects]".to_owned()))?;
+        match tokio::task::spawn_blocking(move || subjects.forget(&subject)).await {
+            Ok(Ok(forgotten)) => {
+                tracing::warn!(by = person.name, passes = forgotten.passes, "a subject was forgotten");
+                Ok(json!(forgotten))
+            }
+            failed => {
+                let error = failed.map_or_else(
+                    |error| error.to_string(),
+                    |done| done.err().map_or_else(String::new, |error| error.to_string()),
+                );
+                tracing::error!(error, "a subject could not be forgotten");
+                Err(unavailable(
+                    "some days may hold the subject still: see the gateway's own log, and try again".to_owned(),
+                ))
+            }
+        }
+    }
+
     async fn approve(&self, body: Incoming) -> Result<Value, Problem> {
         let invalid = |what: String| Problem(StatusCode::BAD_REQUEST, "approval_invalid", what);
-        let body = tokio::time::timeout(REQUEST_TIME, Limited::new(body, REQUEST_BYTES).collect()).await;
-        let body = body.ok().and_then(Result::ok);
-        let body =
-            body.ok_or_else(|| invalid("the request is too large, too slow or broke off".to_owned()))?.to_bytes();
+        let body = whole(body).await.ok_or_else(|| invalid(BROKEN_OFF.to_owned()))?;
         let text = std::str::from_utf8(&body).unwrap_or_default().trim().to_owned();
         if text.starts_with('{') {
             return Err(invalid(
@@ -252,6 +282,22 @@ fn witnessing(gateway: &Gateway) -> Value {
         });
     }
     shown
+}
+
+/// What a request that did not arrive whole is told.
+const BROKEN_OFF: &str = "the request is too large, too slow or broke off";
+
+/// `POST /api/subjects/forget`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Forget {
+    subject: String,
+}
+
+/// A request's body; `None` when it is too large, too slow or breaks off.
+async fn whole(body: Incoming) -> Option<Bytes> {
+    let body = tokio::time::timeout(REQUEST_TIME, Limited::new(body, REQUEST_BYTES).collect()).await;
+    Some(body.ok()?.ok()?.to_bytes())
 }
 
 fn require(person: &Person, role: Role) -> Result<(), Problem> {

@@ -17,7 +17,7 @@ use crate::enforce::PseudonymKeys;
 use crate::forward::Timeouts;
 use crate::gateway::{DatasetSetup, Setup, Witnessing};
 use crate::record::witness::{Cosigner, CosignerKey, LogKey, Witness};
-use crate::record::{Entries, InputConfig, InputStore, Log, LogConfig, Signer, Standing};
+use crate::record::{Entries, InputConfig, InputStore, Log, LogConfig, Signer, Standing, SubjectConfig, SubjectStore};
 use crate::types::{Clock, DatasetId, Facts, PartyId};
 
 /// Reads a configuration file with everything it names.
@@ -81,6 +81,16 @@ pub fn policy_state(resolved: &Resolved) -> PathBuf {
     resolved.state_directory.join("policies")
 }
 
+/// Where it is kept whom the record's commitments name.
+pub fn subjects(resolved: &Resolved) -> SubjectConfig {
+    let config = &resolved.config.subjects;
+    SubjectConfig {
+        directory: resolved.subjects_directory.clone(),
+        retention_days: config.retention_days,
+        bytes: config.bytes,
+    }
+}
+
 /// What of a configuration is allowed and yet not meant for real data, for the person who starts the gateway.
 pub fn warnings(config: &Config) -> Vec<String> {
     let unsigned =
@@ -111,6 +121,7 @@ pub fn setup(resolved: Resolved, policies: PolicySet, clock: Arc<dyn Clock>, sta
     let credentials = credentials(&resolved)?;
     let witnessing = Witnessing { witness: witness(&resolved, &clock)?, standing, readers: readers(&resolved.config) };
     let admin_anchors = resolved.admin_anchors.as_deref().map(certificates).transpose()?.unwrap_or_default();
+    let kept_subjects = subjects(&resolved);
     let config = resolved.config;
     let kept = InputConfig {
         directory: resolved.inputs_directory,
@@ -119,6 +130,10 @@ pub fn setup(resolved: Resolved, policies: PolicySet, clock: Arc<dyn Clock>, sta
     };
     let inputs = match config.inputs.enabled {
         true => Some(InputStore::open(kept, Arc::clone(&clock)).context("opening the store of inputs")?),
+        false => None,
+    };
+    let subjects = match config.subjects.enabled {
+        true => Some(SubjectStore::open(kept_subjects, Arc::clone(&clock)).context("opening the store of subjects")?),
         false => None,
     };
     // The log last: opening it takes its lock and may repair it, which must not happen for a configuration that fails.
@@ -142,6 +157,7 @@ pub fn setup(resolved: Resolved, policies: PolicySet, clock: Arc<dyn Clock>, sta
         policies,
         log,
         inputs,
+        subjects,
         pseudonyms,
         exchanges: config.limits.exchanges,
         timeouts: Timeouts {

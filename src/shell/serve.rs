@@ -138,6 +138,9 @@ impl Running {
             // What waits for a disk is not worth holding up the end for, but the last inputs are written if they can be.
             let _ = tokio::time::timeout(SETTLE, tokio::task::spawn_blocking(move || inputs.close())).await;
         }
+        if let Some(subjects) = self.gateway.subjects().cloned() {
+            let _ = tokio::time::timeout(SETTLE, tokio::task::spawn_blocking(move || subjects.close())).await;
+        }
         closed
     }
 }

@@ -6,6 +6,7 @@ mod exchange;
 mod facts;
 mod name;
 mod obligation;
+mod subject;
 mod tag;
 
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
@@ -14,6 +15,7 @@ pub use exchange::ExchangeId;
 pub use facts::Facts;
 pub use name::{DatasetId, InvalidName, PartyId, Purpose};
 pub use obligation::Obligation;
+pub use subject::{Commitment, InvalidCommitment, Salt};
 pub use tag::{InvalidTag, Tag, TagFamily};
 
 /// Who has to act on a failure: the closed set behind every room's `blame()`.

@@ -67,6 +67,9 @@ async fn an_officer_approves_what_the_log_says_was_held() {
     let book = Book::read(&site.log(), &site.log_key());
     for reply in [&permitted, &again] {
         let cited = &book.named(reply.exchange()).decision["approvals"][0];
-        assert_eq!((&cited["id"], &cited["by"]), (&id.into(), &"officer".into()));
+        assert_eq!(
+            (&cited["id"], &cited["offices"]),
+            (&id.into(), &serde_json::json!(["export_control", "intellectual_property", "policy"]))
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! Bundles between Sekisho and the real OPA: each verifies what the other signed.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -282,6 +283,10 @@ fn what_is_missing_is_said() {
     let not_opa = sekisho(["policy", "build", &path("policy"), "--out", &path("b.tar.gz"), "--opa", "/bin/true"]);
     assert_eq!(not_opa.status.code(), Some(2));
     std::fs::write(path("key.pem"), ed25519_key_pem().unwrap()).unwrap();
+    let open_to_others = sekisho(["policy", "sign", &path("b.tar.gz"), "--key", &path("key.pem")]);
+    assert_eq!(open_to_others.status.code(), Some(2));
+    assert!(stderr(&open_to_others).contains("chmod 600"), "{}", stderr(&open_to_others));
+    std::fs::set_permissions(path("key.pem"), std::fs::Permissions::from_mode(0o600)).unwrap();
     let no_file = sekisho(["policy", "sign", &path("b.tar.gz"), "--key", &path("key.pem")]);
     assert_eq!(no_file.status.code(), Some(2));
     std::fs::write(path("b.tar.gz"), "no archive").unwrap();

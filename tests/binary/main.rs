@@ -15,6 +15,7 @@ mod compiled;
 mod confined;
 mod crash;
 mod demo;
+mod erasure;
 mod odrl;
 mod partners;
 mod policies;

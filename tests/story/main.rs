@@ -8,6 +8,7 @@
 #[path = "../world/mod.rs"]
 mod world;
 
+mod forgotten;
 mod gates;
 mod health;
 mod hostile;

@@ -98,7 +98,7 @@ async fn emerging_technology_waits_for_an_officer() {
     let cited = json!([{
         "id": approved.json()["id"],
         "digest": approved.json()["digest"],
-        "by": "officer",
+        "offices": ["export_control", "intellectual_property", "policy"],
     }]);
     assert_eq!(told.decision["approvals"], cited);
     assert_eq!(told.rules(), ["DFFT-S10"], "the record shows what was lifted");

@@ -12,7 +12,7 @@ use sekisho::decide::{Agreement, Bundle, Dataset, Policy, PolicySet, Registry, r
 use sekisho::enforce::PseudonymKeys;
 use sekisho::forward::Timeouts;
 use sekisho::gateway::{DatasetSetup, Setup, Witnessing};
-use sekisho::record::{InputConfig, InputStore, Log, LogConfig, Signer};
+use sekisho::record::{InputConfig, InputStore, Log, LogConfig, Signer, SubjectConfig, SubjectStore};
 use sekisho::shell::certs::Identity;
 use sekisho::types::{Clock, Facts};
 use serde_json::{Map, Value, json};
@@ -267,6 +267,7 @@ fn setup(
     let signer = Signer::from_pkcs8(identity.log_key_pem.as_bytes()).unwrap();
     let config = LogConfig::new(directory.join("log"), format!("{}/log", us.id));
     let inputs = InputConfig { directory: directory.join("inputs"), retention_days: 400, bytes: 64 * 1024 * 1024 };
+    let subjects = SubjectConfig { directory: directory.join("subjects"), retention_days: 400, bytes: 1024 * 1024 };
     let secret = identity.pseudonym_key_hex.trim();
     let secret: Vec<u8> =
         (0..secret.len()).step_by(2).map(|at| u8::from_str_radix(&secret[at..at + 2], 16).unwrap()).collect();
@@ -288,6 +289,7 @@ fn setup(
             .unwrap(),
         log: Log::open(config, signer, Arc::clone(&clock)).unwrap(),
         inputs: Some(InputStore::open(inputs, Arc::clone(&clock)).unwrap()),
+        subjects: Some(SubjectStore::open(subjects, Arc::clone(&clock)).unwrap()),
         pseudonyms: Some(PseudonymKeys::new("2026-test", &secret).unwrap()),
         exchanges: 64,
         timeouts: Timeouts::default(),

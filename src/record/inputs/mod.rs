@@ -25,10 +25,8 @@
 //! - Whole days go when they are past their retention, and the oldest before that when the store would outgrow its cap.
 //! - Nothing is synced before the day or the gateway ends: a power failure may take the last moments.
 
-mod day;
 mod line;
 mod read;
-mod shelf;
 mod store;
 mod writer;
 

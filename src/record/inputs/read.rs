@@ -10,10 +10,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use lru::LruCache;
 
-use super::day::Day;
 use super::line::{Declaration, Line, Lines, MOST_LINE};
-use super::shelf::days;
+use crate::record::day::Day;
 use crate::record::error::RecordError;
+use crate::record::shelf::days;
 use crate::types::Digest;
 
 /// Inputs that are indexed, at 16 bytes each 256 MiB: more than a store of 8 GiB holds.

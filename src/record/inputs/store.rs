@@ -11,9 +11,9 @@ use std::thread::JoinHandle;
 use serde::Serialize;
 
 use super::line::Declaration;
-use super::shelf::{Shelf, append_to};
 use super::{MOST_INPUT, writer};
 use crate::record::error::RecordError;
+use crate::record::shelf::{Shelf, append_to};
 use crate::types::{Clock, Digest, Timestamp};
 
 /// Inputs that wait for the writer: a second's worth, at more cold decisions a second than two cores make.
@@ -113,7 +113,7 @@ impl InputStore {
         clock: Arc<dyn Clock>,
         open: impl FnMut(&Path) -> io::Result<File> + Send + 'static,
     ) -> Result<Self, RecordError> {
-        let shelf = Shelf::open(&config.directory)?;
+        let shelf = Shelf::open(&config.directory, "stored inputs")?;
         let tally = Arc::new(Tally::default());
         let (queue, work) = sync_channel(QUEUED);
         let path = config.directory.clone();

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use super::line::MOST_LINE;
 use super::read::OPEN_FILES;
-use super::shelf::append_to;
 use super::store::{QUEUED, QUEUED_BYTES};
 use super::writer::{REMEMBERED, RESPITE};
 use super::*;
 use crate::record::RecordError;
+use crate::record::shelf::append_to;
 use crate::types::{Clock, Digest, ManualClock, Timestamp};
 
 /// 2026-11-21T09:00:00Z.

@@ -12,10 +12,10 @@ use std::time::Duration;
 
 use lru::LruCache;
 
-use super::day::Day;
 use super::line::{Line, Lines, push_declaration, push_input};
-use super::shelf::Shelf;
 use super::store::{InputConfig, Kept, Tally, Work};
+use crate::record::day::Day;
+use crate::record::shelf::Shelf;
 use crate::types::{Clock, Digest, Timestamp};
 
 /// Digests of a day that are remembered: at some 100 bytes each, 6 MiB. One that was forgotten is written twice.

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::record::note::{Checkpoint, Note, VerifierKey};
-use crate::types::{Digest, Obligation};
+use crate::types::{Digest, Obligation, Salt};
 
 #[tokio::test]
 async fn what_is_written_is_read_and_verifies() {
@@ -17,12 +17,13 @@ async fn what_is_written_is_read_and_verifies() {
     let (tags, purpose) = (["privacy:none".parse().unwrap()], "dpv:Marketing".parse().unwrap());
     let demanded: [Obligation; 1] =
         [serde_json::from_value(json!({"rule": "R1", "do": "redact", "fields": ["a"]})).unwrap()];
+    let commitment = Salt::fresh().unwrap().commit("person:ada");
     let entry = DecisionEntry {
         provider: Some(&party),
         dataset: Some(&dataset),
         tags: &tags,
         purpose: Some(&purpose),
-        pass: Some(PassRef { digest: Digest::of(b"pass"), jti: Some("1"), sub: Some("a\u{1b}[2J") }),
+        pass: Some(PassRef { digest: Digest::of(b"pass"), jti: Some("1"), subject: Some(commitment) }),
         policy: Some(PolicyRef { id: "dfft", revision: "1", digest: Digest::of(b"policy") }),
         reasons: vec![Reason { rule: "R1", why: "because", remedy: None, approvers: &[], policy: None }],
         obligations: &demanded,
@@ -47,7 +48,7 @@ async fn what_is_written_is_read_and_verifies() {
             "kind": "decision", "exchange": exchange.to_string(), "at": "2026-11-21T00:00:00Z",
             "provider": "kansai.example", "direction": "export", "dataset": "usgs-earthquakes",
             "tags": ["privacy:none"], "purpose": "dpv:Marketing", "action": "transfer",
-            "pass": {"digest": Digest::of(b"pass").to_string(), "jti": "1", "sub": "a\u{1b}[2J"},
+            "pass": {"digest": Digest::of(b"pass").to_string(), "jti": "1", "subject": commitment.to_string()},
             "policy": {"id": "dfft", "revision": "1", "digest": Digest::of(b"policy").to_string()},
             "decision": "permit", "reasons": [{"rule": "R1", "why": "because"}],
             "obligations": [{"rule": "R1", "do": "redact", "fields": ["a"]}],

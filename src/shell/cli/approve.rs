@@ -4,19 +4,17 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use bytes::Bytes;
 use clap::Args;
-use http::{Request, header};
-use http_body_util::Full;
 use rustls::pki_types::CertificateDer;
 use serde_json::{Value, json};
 
 use super::Verdict;
+use super::person::{post, read, secret};
 use crate::authenticate::Certificate;
 use crate::decide::{Approval, Grant};
 use crate::record::Entries;
 use crate::shell::assemble::certificates;
-use crate::shell::client::{Credentials, mutual_tls};
+use crate::shell::client::Credentials;
 use crate::types::{Clock as _, PartyId, SystemClock};
 
 /// What is held, either as the log tells it (`--log`, `--exchange`) or in words of its own.
@@ -71,7 +69,7 @@ pub(super) struct Options {
 
 pub(super) fn approve(options: &Options) -> Result<Verdict> {
     let certificate = read(&options.certificate)?;
-    let key = read(&options.key)?;
+    let key = secret(&options.key)?;
     let chain = certificates(&certificate).with_context(|| options.certificate.display().to_string())?;
     let us = employer(&chain[0]).with_context(|| options.certificate.display().to_string())?;
     let grant = match (&options.log, &options.exchange) {
@@ -107,13 +105,7 @@ pub(super) fn approve(options: &Options) -> Result<Verdict> {
         return Ok(Verdict::Yes);
     };
     let credentials = Credentials::read(&certificate, &key, &read(anchors)?)?;
-    let name = admin.rsplit_once(':').map_or(admin.as_str(), |(host, _)| host).trim_matches(['[', ']']);
-    let request = Request::post("/api/approvals")
-        .header(header::HOST, admin)
-        .body(Full::new(Bytes::from(signed)))
-        .context("the address is none")?;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let reply = runtime.block_on(mutual_tls(admin, name, &credentials, request))?;
+    let reply = post(admin, "/api/approvals", &credentials, signed)?;
     let answer: Value = serde_json::from_slice(&reply.body).unwrap_or_else(|_| json!({}));
     if options.json {
         println!("{answer}");
@@ -135,10 +127,6 @@ pub(super) fn approve(options: &Options) -> Result<Verdict> {
         );
     }
     Ok(Verdict::Yes)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("reading {}", path.display()))
 }
 
 /// The party whose people the certificate belongs to.

@@ -1,5 +1,7 @@
 //! `sekisho log`: read and verify a log, offline and without a gateway.
 
+mod forget;
+
 use std::io::Write as _;
 use std::path::PathBuf;
 
@@ -10,7 +12,7 @@ use serde_json::json;
 use super::Verdict;
 use super::progress::Progress;
 use crate::record::verify::verify_directory;
-use crate::record::{Entries, show_line};
+use crate::record::{Entries, ReadEntry, Subjects, escape_controls, show_line};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -18,6 +20,8 @@ pub(super) enum Command {
     Show(ShowOptions),
     /// Check every entry, the tree, the checkpoint; list what was checked and what was not
     Verify(VerifyOptions),
+    /// Forget a person or service: their commitments in the log can never be opened again
+    Forget(forget::Options),
 }
 
 #[derive(Debug, Args)]
@@ -30,6 +34,9 @@ pub(super) struct ShowOptions {
     /// Only entries of this exchange
     #[arg(long, value_name = "ID")]
     exchange: Option<String>,
+    /// The directory of [subjects]: names who is behind a pass, where that is not forgotten
+    #[arg(long, value_name = "DIR")]
+    subjects: Option<PathBuf>,
     /// Print whole entries as JSON
     #[arg(long)]
     json: bool,
@@ -51,10 +58,16 @@ pub(super) fn run(command: Command) -> Result<Verdict> {
     match command {
         Command::Show(options) => show(&options),
         Command::Verify(options) => verify(&options),
+        Command::Forget(options) => forget::forget(&options),
     }
 }
 
 fn show(options: &ShowOptions) -> Result<Verdict> {
+    let subjects = options.subjects.as_deref().map(Subjects::open).transpose()?;
+    let name = |entry: &ReadEntry| {
+        let commitment = entry.payload.pointer("/pass/subject")?.as_str()?.parse().ok()?;
+        subjects.as_ref()?.name(&commitment)
+    };
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for entry in Entries::open(&options.path)? {
         let entry = entry?;
@@ -63,9 +76,14 @@ fn show(options: &ShowOptions) -> Result<Verdict> {
             continue;
         }
         if options.json {
-            writeln!(out, "{}", json!({ "index": entry.index, "header": entry.header, "entry": entry.payload }))?;
+            let mut shown = json!({ "index": entry.index, "header": entry.header, "entry": entry.payload });
+            if let Some(name) = name(&entry) {
+                shown["subject"] = name.into();
+            }
+            writeln!(out, "{shown}")?;
         } else {
-            writeln!(out, "{}", show_line(&entry))?;
+            let name = name(&entry).map(|name| format!("  subject={}", escape_controls(name))).unwrap_or_default();
+            writeln!(out, "{}{name}", show_line(&entry))?;
         }
     }
     out.flush()?;

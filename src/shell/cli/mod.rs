@@ -3,6 +3,7 @@
 mod approve;
 mod check;
 mod logs;
+mod person;
 mod policy;
 mod progress;
 

@@ -112,6 +112,15 @@ impl FileRef {
     }
 }
 
+/// Reads a private key that a command was given, as it would be read if the configuration named it: nobody but its owner
+/// may open it.
+///
+/// # Errors
+/// What is wrong with it and what to do, to follow its name. Never holds what was read.
+pub fn read_secret(path: &Path) -> Result<Vec<u8>, String> {
+    bytes(path, true).map_err(|complaint| format!("{}; {}", complaint.what, complaint.fix))
+}
+
 fn bytes(path: &Path, secret: bool) -> Result<Vec<u8>, Complaint> {
     let unreadable = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => {

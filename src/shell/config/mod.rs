@@ -30,10 +30,10 @@ use toml::de::DeTable;
 
 pub use bundle_url::BundleUrl;
 pub use environment::{LISTEN_ADMIN, LISTEN_LOCAL, LISTEN_PARTNER, RECORD_DIRECTORY};
-pub use file::FileRef;
+pub use file::{FileRef, read_secret};
 pub use model::{
     Accept, Admin, Agreement, Config, Dataset, Inputs, Limits, Listen, Partner, Party, Passes, Pseudonyms, Record,
-    State, Tls,
+    State, Subjects, Tls,
 };
 pub use name::{Endpoint, SanName, Upstream};
 pub use odrl::agreement_registry;
@@ -133,6 +133,7 @@ fn tables<'a>(reader: &'a Reader, document: &'a DeTable<'a>, overrides: &Overrid
     let pseudonyms = tables::pseudonyms(&mut root);
     let state = tables::state(&mut root);
     let inputs = tables::inputs(&mut root);
+    let subjects = tables::subjects(&mut root);
     let limits = tables::limits(&mut root);
     let (seen, partners) = registry::partners(&mut root, us.as_ref());
     let witness = witness::witness(&mut root, us.as_ref(), &seen, &partners);
@@ -151,6 +152,7 @@ fn tables<'a>(reader: &'a Reader, document: &'a DeTable<'a>, overrides: &Overrid
         state,
         witness: witness?,
         inputs,
+        subjects,
         limits,
         datasets,
         partners,

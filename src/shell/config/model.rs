@@ -36,6 +36,8 @@ pub struct Config {
     pub witness: Witness,
     /// `[inputs]`: where what was decided on is kept, to be decided again. Optional.
     pub inputs: Inputs,
+    /// `[subjects]`: where it is kept whom the record's commitments name. Optional.
+    pub subjects: Subjects,
     /// `[limits]`: bounds on what peers can make us spend. Optional.
     pub limits: Limits,
     /// `[[dataset]]`: what we share, in the order of the file.
@@ -185,6 +187,28 @@ impl Inputs {
     pub const LEAST_BYTES: u64 = 1024 * 1024;
     /// As much as a replay can index.
     pub const MOST_BYTES: u64 = 8 * 1024 * 1024 * 1024;
+}
+
+/// `[subjects]`: whom the record's commitments name, until they are forgotten.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subjects {
+    /// `enabled`: whether any are kept. Default: true.
+    pub enabled: bool,
+    /// `directory`: where they are kept, made when absent. Default: [`Subjects::DIRECTORY`].
+    pub directory: FileRef,
+    /// `retention`: days that a subject is kept beyond its own, 1d to 3660d. Default: that of the inputs.
+    pub retention_days: u32,
+    /// `bytes`: the most that all of them may take, 1 MiB to 1 GiB. Default: [`Subjects::BYTES`].
+    pub bytes: u64,
+}
+
+impl Subjects {
+    /// Beside the configuration file, where an operator looks first.
+    pub const DIRECTORY: &'static str = "subjects";
+    /// At some 150 bytes a pass over a million passes: thousands on each day of the retention.
+    pub const BYTES: u64 = 256 * 1024 * 1024;
+    /// As much as a reader of the log can hold.
+    pub const MOST_BYTES: u64 = 1024 * 1024 * 1024;
 }
 
 /// `[limits]`: bounds on what a peer can make us spend.

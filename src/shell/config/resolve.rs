@@ -65,6 +65,8 @@ pub struct Resolved {
     pub state_directory: PathBuf,
     /// `inputs.directory`, made when it is first written.
     pub inputs_directory: PathBuf,
+    /// `subjects.directory`, made when it is first written.
+    pub subjects_directory: PathBuf,
 }
 
 /// What a partner is recognised by.
@@ -123,6 +125,7 @@ pub fn resolve(mut config: Config, directory: &Path) -> Result<Resolved, Vec<Pro
         config.policy.sources.iter().map(|source| found.source(source, config.policy.development)).collect();
     let state_directory = found.directory(&config.state.directory);
     let inputs_directory = found.directory(&config.inputs.directory);
+    let subjects_directory = found.directory(&config.subjects.directory);
     if found.problems.is_empty() {
         found.check_pair(&config, &tls_certificate, &tls_key);
         found.check_distinct(&config, &pass_key, &record_key, witness_key.as_deref());
@@ -147,6 +150,7 @@ pub fn resolve(mut config: Config, directory: &Path) -> Result<Resolved, Vec<Pro
         policy_sources,
         state_directory,
         inputs_directory,
+        subjects_directory,
     })
 }
 

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::environment::Overrides;
 use super::file::Content;
-use super::model::{Admin, Inputs, Limits, Listen, Passes, Pseudonyms, Record, State, Tls};
+use super::model::{Admin, Inputs, Limits, Listen, Passes, Pseudonyms, Record, State, Subjects, Tls};
 use super::problem::Complaint;
 use super::reader::Section;
 use super::value::{boolean, count, days, duration, identifier, listen_address, loopback_address, text};
@@ -144,6 +144,24 @@ pub(super) fn inputs(root: &mut Section<'_>) -> Inputs {
         directory,
         retention_days: retention_days.unwrap_or(Inputs::RETENTION_DAYS),
         bytes: bytes.map_or(Inputs::BYTES, |bytes| bytes as u64),
+    }
+}
+
+pub(super) fn subjects(root: &mut Section<'_>) -> Subjects {
+    let mut table = root.section("subjects", "[subjects]");
+    let enabled = table.optional("enabled", boolean);
+    let directory = table.file("directory", Content::NewDirectory);
+    let directory =
+        directory.unwrap_or_else(|| table.place("directory", Subjects::DIRECTORY.into(), Content::NewDirectory));
+    let retention_days = table.optional("retention", |value| days(value, 1..=Inputs::MOST_RETENTION_DAYS));
+    let size = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+    let bytes = table.optional("bytes", |value| count(value, size(Inputs::LEAST_BYTES)..=size(Subjects::MOST_BYTES)));
+    table.finish();
+    Subjects {
+        enabled: enabled.unwrap_or(true),
+        directory,
+        retention_days: retention_days.unwrap_or(Inputs::RETENTION_DAYS),
+        bytes: bytes.map_or(Subjects::BYTES, |bytes| bytes as u64),
     }
 }
 

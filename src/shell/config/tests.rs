@@ -116,6 +116,8 @@ fn mistakes_in_our_own_tables_are_told_with_line_and_remedy() {
     check(("key = \"log", "key = \"log.key\"\n[inputs]\nretention = \"3661d\""), 20, &["out of bounds"]);
     check(("key = \"log", "key = \"log.key\"\n[inputs]\nretention = \"13m\""), 20, &["not a number of days"]);
     check(("key = \"log", "key = \"log.key\"\n[inputs]\nbytes = 1048575"), 20, &["1048576 to 8589934592"]);
+    check(("key = \"log", "key = \"log.key\"\n[subjects]\nretention = \"0d\""), 20, &["out of bounds", "1d to 3660d"]);
+    check(("key = \"log", "key = \"log.key\"\n[subjects]\nbytes = 1073741825"), 20, &["1048576 to 1073741824"]);
     check(("key = \"log", "key = \"log.key\"\n[limit]\nidle = \"1s\""), 19, &["did you mean limits?"]);
     check_among(("[record]", "[[record]]"), 16, &["[record]"]);
 }
@@ -296,6 +298,9 @@ fn the_reference_has_no_problems_and_shows_the_defaults() {
     assert_eq!(config.inputs.directory.path, Path::new(Inputs::DIRECTORY));
     assert!(config.inputs.enabled);
     assert_eq!((config.inputs.retention_days, config.inputs.bytes), (Inputs::RETENTION_DAYS, Inputs::BYTES));
+    assert!(config.subjects.enabled);
+    assert_eq!(config.subjects.directory.path, Path::new(Subjects::DIRECTORY));
+    assert_eq!((config.subjects.retention_days, config.subjects.bytes), (Inputs::RETENTION_DAYS, Subjects::BYTES));
     assert_eq!(config.datasets[0].visible_to, None);
     assert_eq!(config.partners[0].names, [SanName::gateway(&config.partners[0].party.id)]);
 }
@@ -342,6 +347,9 @@ fn the_least_configuration_takes_the_defaults() {
     assert!(config.inputs.enabled);
     assert_eq!(config.inputs.directory.path, Path::new(Inputs::DIRECTORY));
     assert_eq!((config.inputs.retention_days, config.inputs.bytes), (Inputs::RETENTION_DAYS, Inputs::BYTES));
+    assert!(config.subjects.enabled);
+    assert_eq!(config.subjects.directory.path, Path::new(Subjects::DIRECTORY));
+    assert_eq!((config.subjects.retention_days, config.subjects.bytes), (Inputs::RETENTION_DAYS, Subjects::BYTES));
 }
 
 fn variables(pairs: &[(&str, &str)]) -> Vec<(OsString, OsString)> {

@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::decide::{Archive, Bundle, BundleKey, BundleKeys, BundleSignature, BundleSigner, DecideError, Revision};
 use crate::shell::cli::Verdict;
+use crate::shell::cli::person::secret;
 use crate::types::{Clock as _, SystemClock};
 
 #[derive(Debug, Args)]
@@ -53,7 +54,7 @@ pub(in crate::shell::cli) struct VerifyOptions {
 }
 
 pub(super) fn sign(options: &SignOptions) -> Result<Verdict> {
-    let key = read_key(&options.key)?;
+    let key = String::from_utf8_lossy(&secret(&options.key)?).into_owned();
     let signer = BundleSigner::new(options.key_id.clone(), &key).with_context(|| options.key.display().to_string())?;
     let done = open(&options.archive)?.and_then(|archive| {
         // Nobody vouches for what no gateway would take.

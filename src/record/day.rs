@@ -45,7 +45,7 @@ impl Day {
         Timestamp::from_seconds((self.0 + 1).saturating_mul(SECONDS))
     }
 
-    /// Whether its inputs are past their retention on another day: kept on the day itself and so many days after it.
+    /// Whether what it holds is past its retention on another day: kept on the day itself and so many days after it.
     pub(super) const fn is_past(self, retention_days: u32, today: Self) -> bool {
         today.0.saturating_sub(self.0) > retention_days as u64
     }

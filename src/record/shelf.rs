@@ -1,4 +1,4 @@
-//! The days that lie in the directory: which there are, how large they are, and which have to go.
+//! A directory with a file for each day: which days there are, how large they are, and which have to go.
 
 use std::collections::BTreeMap;
 use std::fs::{DirBuilder, File, OpenOptions};
@@ -11,8 +11,10 @@ use crate::record::error::RecordError;
 
 const LOCK: &str = "lock";
 
-/// The store's directory, locked for this process.
+/// A store's directory, locked for this process.
 pub(super) struct Shelf {
+    /// What lies in it, as messages call it: `stored inputs`.
+    what: &'static str,
     directory: PathBuf,
     /// Bytes of each day's file.
     days: BTreeMap<Day, u64>,
@@ -22,13 +24,13 @@ pub(super) struct Shelf {
 
 impl Shelf {
     /// Opens the directory for writing, making it if need be (mode 0700).
-    pub(super) fn open(directory: &Path) -> Result<Self, RecordError> {
+    pub(super) fn open(directory: &Path, what: &'static str) -> Result<Self, RecordError> {
         DirBuilder::new().recursive(true).mode(0o700).create(directory).map_err(RecordError::io(directory))?;
         let mode = std::fs::metadata(directory).map_err(RecordError::io(directory))?.mode() & 0o7777;
         if mode & 0o077 != 0 {
             // Not an error: an operator may let a group of auditors in. The files stay the owner's.
             let directory = directory.display();
-            tracing::warn!(%directory, "the directory of stored inputs has mode {mode:04o}; run chmod 700 on it");
+            tracing::warn!(%directory, "the directory of {what} has mode {mode:04o}; run chmod 700 on it");
         }
         let path = directory.join(LOCK);
         let lock = options().write(true).create(true).truncate(false).open(&path).map_err(RecordError::io(&path))?;
@@ -38,12 +40,22 @@ impl Shelf {
             Err(std::fs::TryLockError::Error(error)) => return Err(RecordError::io(&path)(error)),
         }
         let days = days(directory)?.into_iter().collect();
-        Ok(Self { directory: directory.to_owned(), days, _lock: lock })
+        Ok(Self { what, directory: directory.to_owned(), days, _lock: lock })
     }
 
     /// The file of a day.
     pub(super) fn file(&self, day: Day) -> PathBuf {
         day.file(&self.directory)
+    }
+
+    /// The days, oldest first.
+    pub(super) fn days(&self) -> Vec<Day> {
+        self.days.keys().copied().collect()
+    }
+
+    /// Where it is.
+    pub(super) fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// Bytes of all days.
@@ -61,7 +73,7 @@ impl Shelf {
         let past: Vec<Day> = self.days.keys().copied().filter(|day| day.is_past(retention_days, today)).collect();
         for day in past {
             if self.remove(day) {
-                tracing::info!(%day, "stored inputs are past their retention and were removed");
+                tracing::info!(%day, "{} are past their retention and were removed", self.what);
             }
         }
     }
@@ -73,7 +85,7 @@ impl Shelf {
             if !self.remove(oldest) {
                 return false;
             }
-            tracing::warn!(day = %oldest, cap, "stored inputs outgrew their cap; the oldest day was removed before its time");
+            tracing::warn!(day = %oldest, cap, "{} outgrew their cap; the oldest day was removed before its time", self.what);
         }
         true
     }
@@ -84,7 +96,7 @@ impl Shelf {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
-                tracing::warn!(path = %path.display(), %error, "a file of stored inputs could not be removed");
+                tracing::warn!(path = %path.display(), %error, "a file of {} could not be removed", self.what);
                 return false;
             }
         }
@@ -110,6 +122,11 @@ pub(super) fn days(directory: &Path) -> Result<Vec<(Day, u64)>, RecordError> {
 /// Opens a day's file to append to, making it if need be (mode 0600).
 pub(super) fn append_to(path: &Path) -> io::Result<File> {
     options().read(true).append(true).create(true).open(path)
+}
+
+/// Opens a file that takes a day's file's place once it is whole (mode 0600); what lay there is gone.
+pub(super) fn aside(path: &Path) -> io::Result<File> {
+    options().write(true).create(true).truncate(true).open(path)
 }
 
 fn options() -> OpenOptions {

@@ -10,6 +10,9 @@ mod files;
 mod keys;
 mod request;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};

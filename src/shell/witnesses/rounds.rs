@@ -24,6 +24,9 @@ const MOST_PAUSE: Duration = Duration::from_secs(30);
 /// Attempts within one: the first may learn what the witness has, the second uses it.
 const ATTEMPTS: usize = 3;
 
+/// The code of a witness that we suspended ourselves.
+const SUSPENDED: &str = "witness_suspended";
+
 /// What all tasks share.
 pub(super) struct Shared {
     pub(super) gateway: Arc<Gateway>,
@@ -233,7 +236,8 @@ async fn ask(
                         tracing::warn!(witness = %party, code, size, "a witness did not cosign");
                     }
                     shared.standing.failed(party, &code);
-                    failures = failures.saturating_add(1);
+                    // Nothing goes over the network then, and a resumption should be felt.
+                    failures = if code == SUSPENDED { 1 } else { failures.saturating_add(1) };
                     None
                 }
                 Err(Stop::Contradicted(what)) => {
@@ -262,7 +266,7 @@ fn pause(failures: u32) -> Duration {
 
 async fn attempt(shared: &Arc<Shared>, asker: &Asker, seen: &mut u64, round: &Published) -> Result<Cosignatures, Stop> {
     if shared.gateway.partners().get(&asker.party).is_none_or(|partner| partner.is_suspended()) {
-        return Err("partner_suspended".into());
+        return Err(SUSPENDED.into());
     }
     for _ in 0..ATTEMPTS {
         if *seen > round.size {

@@ -7,20 +7,25 @@
 //! `Gateway::cross` is that walk, the same in all directions. Whatever ends it early is a [`Refusal`], and
 //! `Gateway::refuse` is the one way out for all of them: it records first and answers then.
 
+mod checked;
 mod journal;
 mod logs;
 mod places;
+mod postbox;
+mod pull;
 mod push;
+mod receipts;
 mod setup;
 mod sides;
+mod signed;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
+use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as _, Incoming};
 use rustls::pki_types::CertificateDer;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -30,8 +35,8 @@ use crate::decide::{
     Agreement, Agreements, Approvals, Dataset, DecideError, Direction, InForce, Permit, PolicySet, Question, Ruling,
     rule,
 };
-use crate::enforce::{BodyError as PayloadError, Cleared, Context, EnforceError, Filter, FilteredBody, PseudonymKeys};
-use crate::forward::{BodyError, Client, Patient, reply_headers, request_headers};
+use crate::enforce::{BodyError as PayloadError, Cleared, Context, EnforceError, Filter, PseudonymKeys};
+use crate::forward::{BodyError, Client};
 use crate::record::{Declaration, Ended, InputStore, Log, RecordError, SubjectStore};
 use crate::refusal::Refusal;
 use crate::types::{Clock, DatasetId, ExchangeId, Facts, PartyId};
@@ -39,6 +44,7 @@ use crate::types::{Clock, DatasetId, ExchangeId, Facts, PartyId};
 use journal::{Closing, Story};
 pub use logs::{LogReader, Witnessing, below_prefix, refused};
 use places::{Place, Places};
+pub use receipts::{Recall, Receipt, Receipts};
 pub use setup::{DatasetSetup, Setup, SetupError};
 use setup::{ExchangeIds, HandshakeRecords};
 pub use sides::{LocalSide, PartnerSession, PartnerSide};
@@ -66,7 +72,8 @@ pub struct Gateway {
     admin_anchors: Vec<CertificateDer<'static>>,
     partners: Arc<Partners>,
     passes: PassVerifier,
-    minter: PassMinter,
+    /// Signs passes, and messages between gateways.
+    minter: Arc<PassMinter>,
     subject: String,
     policies: InForce,
     statements: Statements,
@@ -75,6 +82,7 @@ pub struct Gateway {
     routes: HashMap<DatasetId, Arc<Route>>,
     gateways: HashMap<PartyId, Client>,
     log: Log,
+    receipts: Arc<Receipts>,
     inputs: Option<InputStore>,
     subjects: Option<SubjectStore>,
     pseudonyms: Option<Arc<PseudonymKeys>>,
@@ -158,6 +166,11 @@ impl Gateway {
     /// The log.
     pub fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// Receipts, owed to us and by us.
+    pub fn receipts(&self) -> &Receipts {
+        &self.receipts
     }
 
     /// The store of what was decided on, if one is kept.
@@ -279,69 +292,6 @@ impl Gateway {
         }
     }
 
-    /// The payload comes with the answer.
-    async fn pull(
-        &self,
-        story: &Story,
-        arrival: &Arrival<'_>,
-        cleared: &Cleared,
-        request: &HeaderMap,
-        closing: &Arc<Closing>,
-    ) -> Result<Response<Body>, Refusal> {
-        let plan = cleared.plan();
-        let untouched = plan.is_pass_through();
-        let mut headers = request_headers(request, untouched);
-        headers.remove(header::CONTENT_TYPE);
-        headers.remove(header::CONTENT_ENCODING);
-        headers.extend(arrival.headers.clone());
-        let answer = arrival.client.send(cleared, story.method.clone(), &arrival.path, headers).await?;
-        closing.upstream(answer.status());
-        let status = answer.status();
-        if arrival.direction == Direction::Request && !status.is_success() && status != StatusCode::NOT_MODIFIED {
-            let notice = Box::pin(self.notice(answer)).await?;
-            self.partner_refused(story, status, closing);
-            return Ok(notice);
-        }
-        match status {
-            StatusCode::OK => {}
-            StatusCode::PARTIAL_CONTENT | StatusCode::NOT_MODIFIED if untouched => {}
-            StatusCode::NOT_FOUND | StatusCode::GONE => return Err(Refusal::new("upstream_not_found")),
-            status if status.is_server_error() => return Err(Refusal::new("upstream_failed")),
-            _ => return Err(Refusal::new("upstream_refused")),
-        }
-        let (head, payload) = answer.into_parts();
-        // An answer to HEAD has no payload to carry anything out on, and its headers tell nothing of the original.
-        let (filter, room) = match story.method {
-            Method::HEAD => (None, None),
-            _ => self.filter(cleared, &head.headers)?,
-        };
-        let on_end = {
-            let closing = Arc::clone(closing);
-            move |summary| {
-                drop(room);
-                closing.streamed(&summary);
-            }
-        };
-        let mut payload = FilteredBody::new(Patient::new(payload, self.idle), filter, on_end);
-        if story.version == Version::HTTP_2 {
-            payload = payload.ending_when_asked();
-        }
-        // A payload that is not what it says is refused with a proper status while nothing of it has left.
-        payload.prime().await.map_err(|error| faulty(error, "upstream_broken"))?;
-        let mut response = Response::new(payload.map_err(cut).boxed_unsync());
-        *response.status_mut() = status;
-        *response.headers_mut() = reply_headers(&head.headers, untouched);
-        if let Some(conveyed) = plan.conveyed().and_then(|text| HeaderValue::try_from(text).ok()) {
-            response.headers_mut().insert(OBLIGATIONS.clone(), conveyed);
-        } else if let Some(conveyed) =
-            head.headers.get(&OBLIGATIONS).filter(|_| arrival.direction == Direction::Request)
-        {
-            response.headers_mut().insert(OBLIGATIONS.clone(), conveyed.clone());
-        }
-        closing.answering(status);
-        Ok(response)
-    }
-
     /// What changes a payload with these headers, and the room to hold the whole of it where that is needed.
     fn filter(
         &self,
@@ -360,23 +310,6 @@ impl Gateway {
         Ok((Some(filter), room))
     }
 
-    /// A partner's refusal, which goes to our application as it came.
-    async fn notice(&self, answer: Response<Incoming>) -> Result<Response<Body>, Refusal> {
-        let (head, body) = answer.into_parts();
-        let body = tokio::time::timeout(self.idle, Limited::new(body, NOTICE_BYTES).collect()).await;
-        let body = body.ok().and_then(Result::ok).ok_or_else(|| Refusal::new("upstream_broken"))?.to_bytes();
-        let mut response = Response::new(whole(body));
-        *response.status_mut() = head.status;
-        *response.headers_mut() = reply_headers(&head.headers, false);
-        Ok(response)
-    }
-
-    /// Closes an exchange that the partner refused.
-    fn partner_refused(&self, story: &Story, status: StatusCode, closing: &Closing) {
-        tracing::info!(exchange = %story.exchange, status = status.as_u16(), "the partner refused");
-        closing.close(Ended::Refused, Some(status.as_u16()), Some("partner_refused"), None);
-    }
-
     /// The one way out for everything that is not permitted or did not work: on record first, then to the peer.
     async fn refuse(&self, story: &Story, stopped: Stopped) -> Response<Body> {
         let Stopped { mut refusal, closing } = stopped;
@@ -393,8 +326,10 @@ impl Gateway {
         }
         // Without a request there is no answer, and so no status that anybody saw.
         let status = story.path.is_some().then(|| refusal.status().as_u16());
+        let mut answer = refusal.answer(Some(story.exchange));
+        self.seal_whole(story, &mut answer, &closing);
         closing.close(Ended::Refused, status, Some(refusal.code()), None);
-        refusal.answer(Some(story.exchange)).map(|body| body.map_err(|never| match never {}).boxed_unsync())
+        answer.map(whole)
     }
 }
 
@@ -424,7 +359,10 @@ fn faulty(error: PayloadError<BodyError>, broken: &'static str) -> Refusal {
         PayloadError::Enforce(error) => error.into(),
         PayloadError::Source(error) => {
             tracing::info!(%error, "a payload broke off");
-            Refusal::new(broken)
+            match error.downcast_ref::<AuthenticateError>() {
+                Some(error) => Refusal::new(error.code()),
+                None => Refusal::new(broken),
+            }
         }
     }
 }

@@ -4,7 +4,6 @@
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode, header};
-use http_body_util::Full;
 use serde::Serialize;
 
 use crate::accept::BadTarget;
@@ -13,7 +12,7 @@ use crate::decide::{Denial, Reason, Verdict};
 use crate::enforce::EnforceError;
 use crate::forward::ForwardError;
 use crate::record::{RecordError, WitnessError};
-use crate::types::ExchangeId;
+use crate::types::{Digest, ExchangeId};
 
 /// Why an exchange does not take place, in the words of the record and of the peer.
 #[derive(Debug, Clone)]
@@ -32,8 +31,18 @@ struct Problem<'a> {
     code: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     exchange: Option<ExchangeId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy: Option<Decider<'a>>,
     #[serde(skip_serializing_if = "<[Reason]>::is_empty")]
     reasons: &'a [Reason],
+}
+
+/// The policy behind a refusal, as the record names it, so that whoever is refused can hold it against the record.
+#[derive(Serialize)]
+struct Decider<'a> {
+    id: &'a str,
+    revision: &'a str,
+    digest: Digest,
 }
 
 impl Refusal {
@@ -63,21 +72,25 @@ impl Refusal {
     }
 
     /// The answer that a peer sees.
-    pub fn answer(&self, exchange: Option<ExchangeId>) -> Response<Full<Bytes>> {
+    pub fn answer(&self, exchange: Option<ExchangeId>) -> Response<Bytes> {
         let (status, title) = explain(self.code);
-        let reasons = self.denial.as_ref().and_then(|denial| denial.decision.as_ref());
+        let decided = self.denial.as_ref().and_then(|denial| denial.decision.as_ref());
         let problem = Problem {
             kind: format!("urn:sekisho:problem:{}", self.code),
             title,
             status: status.as_u16(),
             code: self.code,
             exchange,
-            reasons: reasons.map(|decision| decision.reasons()).unwrap_or_default(),
+            policy: decided.map(|decision| {
+                let policy = decision.policy();
+                Decider { id: &policy.id, revision: &policy.revision, digest: policy.digest }
+            }),
+            reasons: decided.map(|decision| decision.reasons()).unwrap_or_default(),
         };
         // A struct of strings and numbers always has a JSON form.
         let mut text = serde_json::to_vec(&problem).unwrap_or_default();
         text.push(b'\n');
-        let mut answer = Response::new(Full::new(Bytes::from(text)));
+        let mut answer = Response::new(Bytes::from(text));
         *answer.status_mut() = status;
         let headers = answer.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
@@ -203,6 +216,11 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         "answer_signature_invalid" | "answer_signature_stale" | "answer_digest_mismatch" => {
             (S::BAD_GATEWAY, "The signature of the partner's answer does not hold.")
         }
+        "receipts_owed" => (S::FORBIDDEN, "Receipts for earlier answers are owed; send them first, to /receipts."),
+        "receipts_broken" => (S::BAD_REQUEST, "The receipts broke off, or came too slowly."),
+        "receipts_too_many" => (S::PAYLOAD_TOO_LARGE, "No more than 100 receipts, of 4 KiB each, go at once."),
+        "receipt_malformed" => (S::BAD_REQUEST, "The line is no receipt."),
+        "receipt_unknown" => (S::NOT_FOUND, "No answer to this party waits for this receipt."),
         "receipt_signature_invalid" => (S::BAD_REQUEST, "The signature of the receipt does not hold."),
         "approval_invalid" => (S::BAD_REQUEST, "The approval is not one that an officer signed."),
         "policy_denied" => (S::FORBIDDEN, "The policy denies this; the reasons say why and what would permit it."),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 pub use certificate::Certificate;
 pub use mint::PassMinter;
-pub use partner::{Partner, PartnerEntry, Partners};
+pub use partner::{Partner, PartnerEntry, Partners, Signatures};
 pub use pass::{PASS_LIFETIME, PERSON_ATTRIBUTES, PassVerifier, Requester};
 pub use person::{Person, Role};
 pub use statement::{Dated, STATEMENT_BYTES, Statements, sign_statement};

@@ -13,6 +13,18 @@ use super::pass::PassKeys;
 use super::{AuthenticateError, Certificate};
 use crate::types::{Facts, PartyId};
 
+/// Which of a partner's messages have to be signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Signatures {
+    /// None: it has no Sekisho, or not yet one that signs.
+    None,
+    /// Its gateway's answers to us.
+    #[default]
+    Answers,
+    /// Its requests, too.
+    All,
+}
+
 /// What the configuration says of a partner.
 #[derive(Debug, Clone)]
 pub struct PartnerEntry {
@@ -30,6 +42,10 @@ pub struct PartnerEntry {
     pub facts: Map<String, Value>,
     /// Whether it starts suspended.
     pub suspended: bool,
+    /// What it has to sign.
+    pub signatures: Signatures,
+    /// How many receipts it may owe us and still be served; 0 for any number.
+    pub owed_at_most: usize,
 }
 
 /// A partner in service.
@@ -42,6 +58,8 @@ pub struct Partner {
     keys: PassKeys,
     facts: Facts,
     suspended: AtomicBool,
+    signatures: Signatures,
+    owed_at_most: usize,
 }
 
 impl Partner {
@@ -63,6 +81,8 @@ impl Partner {
             names: entry.names,
             roots: Arc::new(roots),
             suspended: AtomicBool::new(entry.suspended),
+            signatures: entry.signatures,
+            owed_at_most: entry.owed_at_most,
         })
     }
 
@@ -94,6 +114,16 @@ impl Partner {
     /// The keys that sign its passes.
     pub(super) fn keys(&self) -> &PassKeys {
         &self.keys
+    }
+
+    /// Which of its messages have to be signed.
+    pub fn signatures(&self) -> Signatures {
+        self.signatures
+    }
+
+    /// How many receipts it may owe us and still be served; 0 for any number.
+    pub fn owed_at_most(&self) -> usize {
+        self.owed_at_most
     }
 
     /// Whether it is suspended at this moment.

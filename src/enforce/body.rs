@@ -144,6 +144,12 @@ where
         .await
     }
 
+    /// All that is handed on, if that is known already and nothing of it has left yet.
+    pub fn whole(&self) -> Option<&[u8]> {
+        let whole = if self.filter.is_none() { &self.passed[..] } else { &self.ready[..] };
+        (self.stage == Stage::Drained && self.bytes_out == 0 && whole.len() <= CHUNK).then_some(whole)
+    }
+
     /// Bytes that may be handed on.
     fn waiting(&self) -> usize {
         self.ready.len() + self.passed.len()

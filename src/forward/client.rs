@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
@@ -135,6 +135,25 @@ impl Client {
             upload.abort();
         }
         answer
+    }
+
+    /// Says something to a partner's gateway that is no exchange and carries nobody's data, such as a receipt.
+    ///
+    /// # Errors
+    /// [`ForwardError`] when no answer began.
+    pub async fn word(
+        &self,
+        method: http::Method,
+        path: &str,
+        headers: http::HeaderMap,
+        body: Bytes,
+    ) -> Result<http::Response<Incoming>, ForwardError> {
+        let upload = Upload::new(Full::new(body).map_err(|never| match never {}));
+        let request = self.request(method, path, headers, upload.take().unwrap_or_else(nothing))?;
+        match tokio::time::timeout(self.timeouts.response, self.exchange(request, Some(&upload))).await {
+            Ok(answer) => answer,
+            Err(_elapsed) => Err(ForwardError::ResponseTimeout(self.destination.authority.clone())),
+        }
     }
 
     /// Returns once the destination has taken nothing of an upload for as long as it may. A long upload is no silence:

@@ -1,19 +1,22 @@
 //! One exchange as the record tells it: a decision entry, and an outcome entry however it ends.
 
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use http::StatusCode;
+use http::{HeaderMap, StatusCode};
 
 use super::Gateway;
 use super::places::Place;
+use super::receipts::{Receipts, Then};
 use super::setup::OpenId;
-use crate::authenticate::Requester;
+use super::signed::{Proof, Seal, Sealed, Sealer};
+use crate::authenticate::signature::Bound;
+use crate::authenticate::{AuthenticateError, Requester};
 use crate::decide::{Direction, Permit, Verdict};
 use crate::enforce::{CarriedOut, Ended as StreamEnded, Summary};
 use crate::record::{
     ApprovalRef, Carried, DecisionEntry, Direction as RecordDirection, Ended, Log, OutcomeEntry, PassRef, PolicyRef,
-    Reason, RecordError, RequestLine, Verdict as RecordVerdict,
+    Reason, RecordError, RequestLine, SignatureRef, Verdict as RecordVerdict,
 };
 use crate::refusal::Refusal;
 use crate::types::{Clock, DatasetId, Digest, ExchangeId, PartyId, Purpose, Tag, Timestamp};
@@ -37,6 +40,8 @@ pub(super) struct Story {
     pub(super) version: http::Version,
     /// Absent when the connection ended before a request came.
     pub(super) path: Option<String>,
+    /// What the request says of signatures, if it does.
+    pub(super) seal: Option<Box<Seal>>,
 }
 
 /// How a decision was reached, for its entry.
@@ -67,7 +72,10 @@ impl Story {
     }
 
     async fn decide(&self, gateway: &Gateway, reached: &Reached<'_>, closing: &Closing) -> Result<(), RecordError> {
-        let sealed = gateway.log.seal(&self.entry(&gateway.us, reached))?;
+        // The proof of a push stands in its outcome, beside what became of the payload that it covers.
+        let proof = self.seal.as_ref().filter(|_| self.direction == Direction::Export);
+        let proofs: Vec<_> = proof.and_then(|seal| seal.proof.as_ref()).map(Proof::entry).into_iter().collect();
+        let sealed = gateway.log.seal(&self.entry(&gateway.us, reached, &proofs))?;
         let pending = gateway.log.queue(sealed).await?;
         // From here on the exchange has to be closed, even if it is dropped before the entry is durable.
         closing.decided.store(true, Ordering::Release);
@@ -77,7 +85,12 @@ impl Story {
         pending.durable().await.map(|_| ())
     }
 
-    fn entry<'a>(&'a self, us: &'a PartyId, reached: &Reached<'a>) -> DecisionEntry<'a> {
+    fn entry<'a>(
+        &'a self,
+        us: &'a PartyId,
+        reached: &Reached<'a>,
+        signatures: &'a [SignatureRef<'a>],
+    ) -> DecisionEntry<'a> {
         let counterparty = self.counterparty.as_ref();
         let (provider, consumer) = match self.direction {
             Direction::Request | Direction::Import => (counterparty, Some(us)),
@@ -146,9 +159,23 @@ impl Story {
                 .map(|approval| ApprovalRef { id: &approval.id, digest: approval.digest, offices: &approval.offices })
                 .collect(),
             request: self.path.as_deref().map(|path| RequestLine { method: self.method.as_str(), path }),
-            signatures: &[],
+            signatures,
         }
     }
+}
+
+/// What an exchange has of signatures.
+#[derive(Default)]
+struct Signing {
+    /// Those that go on record with the outcome.
+    proofs: Vec<Proof>,
+    /// The request's, which the answer's covers.
+    bound: Option<Bound>,
+    /// Signs what leaves once its digest is known.
+    sealer: Option<Sealer>,
+    /// What it made of it.
+    trailers: Option<HeaderMap>,
+    then: Option<Then>,
 }
 
 /// The duty to write one exchange's outcome entry, exactly once, whatever happens: also when the exchange is dropped.
@@ -166,6 +193,10 @@ pub(super) struct Closing {
     upstream_status: AtomicU16,
     /// What became of the payload of a push, told when it ended or was let go of.
     sent: OnceLock<Box<Summary>>,
+    signing: Mutex<Signing>,
+    receipts: Arc<Receipts>,
+    /// Why a signature or digest was not taken.
+    blame: OnceLock<&'static str>,
     /// The exchange's place among those in progress, given back when it is over.
     place: Mutex<Option<Place>>,
     /// Given back only after the outcome is queued.
@@ -179,7 +210,17 @@ impl Closing {
         accompanying: Vec<CarriedOut>,
         place: Option<Place>,
     ) -> Arc<Self> {
+        let seal = story.seal.as_deref();
+        let proofs = seal.filter(|_| story.direction == Direction::Import).and_then(|seal| seal.proof.clone());
+        let signing = Signing {
+            proofs: proofs.into_iter().collect(),
+            bound: seal.and_then(|seal| seal.bound.clone()),
+            ..Signing::default()
+        };
         Arc::new(Self {
+            signing: Mutex::new(signing),
+            receipts: Arc::clone(&gateway.receipts),
+            blame: OnceLock::new(),
             log: gateway.log.clone(),
             clock: Arc::clone(&gateway.clock),
             exchange: story.exchange,
@@ -210,12 +251,87 @@ impl Closing {
         self.answered.store(status.as_u16(), Ordering::Release);
     }
 
+    fn signing(&self) -> MutexGuard<'_, Signing> {
+        self.signing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a signature for the outcome.
+    pub(super) fn prove(&self, proof: Proof) {
+        self.signing().proofs.push(proof);
+    }
+
+    /// Notes the request's signature.
+    pub(super) fn bind(&self, bound: Bound) {
+        self.signing().bound = Some(bound);
+    }
+
+    /// The request's signature, once it is known.
+    pub(super) fn bound(&self) -> Option<Bound> {
+        self.signing().bound.clone()
+    }
+
+    /// Notes what follows once the exchange is closed.
+    pub(super) fn then(&self, then: Then) {
+        self.signing().then = Some(then);
+    }
+
+    /// Keeps what belongs to a message that was signed, and gives its fields.
+    pub(super) fn sealed(&self, sealed: Sealed) -> HeaderMap {
+        let mut signing = self.signing();
+        signing.proofs.extend(sealed.proof);
+        if sealed.bound.is_some() {
+            signing.bound = sealed.bound;
+        }
+        if sealed.then.is_some() {
+            signing.then = sealed.then;
+        }
+        sealed.fields
+    }
+
+    /// Signs what leaves when all of it has left.
+    pub(super) fn seal_at_end(&self, sealer: Sealer) {
+        self.signing().sealer = Some(sealer);
+    }
+
+    /// The trailers of what left, once.
+    pub(super) fn trailers(&self) -> Option<HeaderMap> {
+        self.signing().trailers.take()
+    }
+
+    /// Notes why a signature or digest is not taken.
+    pub(super) fn blamed<T>(&self, judged: Result<T, AuthenticateError>) -> Result<T, AuthenticateError> {
+        if let Err(error) = &judged {
+            tracing::warn!(%error, exchange = %self.exchange, "a message is not what it should be");
+            let _ = self.blame.set(error.code());
+        }
+        judged
+    }
+
+    /// Why a signature or digest was not taken.
+    pub(super) fn blame(&self) -> Option<&'static str> {
+        self.blame.get().copied()
+    }
+
+    /// What leaves has ended: its digest is known, and it is signed if it is to be.
+    fn seal_now(&self, summary: &Summary) {
+        let sealer = self.signing().sealer.take().filter(|_| summary.ended == StreamEnded::Complete);
+        let Some(sealer) = sealer else { return };
+        match sealer(summary.digest_after) {
+            Ok(sealed) => {
+                let fields = self.sealed(sealed);
+                self.signing().trailers = Some(fields);
+            }
+            Err(error) => tracing::error!(%error, exchange = %self.exchange, "a payload could not be signed"),
+        }
+    }
+
     /// The answer's payload ended. Without an answer on its way this says nothing: whoever refuses will say more.
     pub(super) fn streamed(&self, summary: &Summary) {
         if let Some(status) = number(&self.answered) {
+            self.seal_now(summary);
             let (ended, code) = match &summary.ended {
                 StreamEnded::Complete => (Ended::Complete, None),
-                StreamEnded::Broken => (Ended::Broken, None),
+                StreamEnded::Broken => (Ended::Broken, self.blame()),
                 StreamEnded::Failed(error) => (Ended::Broken, Some(error.code())),
             };
             self.close(ended, Some(status), code, Some(summary));
@@ -224,6 +340,7 @@ impl Closing {
 
     /// The payload of a push ended: what left is part of the outcome, however the exchange ends.
     pub(super) fn pushed(&self, summary: Summary) {
+        self.seal_now(&summary);
         // Told once, as a body reports once.
         let _ = self.sent.set(Box::new(summary));
     }
@@ -264,12 +381,17 @@ impl Closing {
                 })
                 .collect();
         }
+        let Signing { proofs, then, .. } = std::mem::take(&mut *self.signing());
+        entry.signatures = proofs.iter().map(Proof::entry).collect();
         let append = || self.log.append_soon(self.log.seal(&entry)?).map(drop);
         if self.is_decided()
             && let Err(error) = append()
         {
             // The log refuses from here on, so no further exchange begins; the next opening closes this one as unknown.
             tracing::error!(%error, exchange = %self.exchange, "an outcome could not be recorded");
+        }
+        if let Some(then) = then.filter(|then| ended == Ended::Complete || matches!(then, Then::Post(..))) {
+            self.receipts.follow(then);
         }
         drop(self.place.lock().unwrap_or_else(PoisonError::into_inner).take());
         tracing::info!(exchange = %self.exchange, ?ended, status, code, milliseconds = entry.milliseconds, "exchange");

@@ -186,7 +186,7 @@ pub fn below_prefix(path: &str) -> Option<&str> {
 
 /// An answer that leaves no entry, and so has no exchange.
 pub fn refused(refusal: &Refusal) -> Response<Body> {
-    refusal.answer(None).map(|body| body.map_err(|never| match never {}).boxed_unsync())
+    refusal.answer(None).map(whole)
 }
 
 fn nothing() -> Refusal {

@@ -11,7 +11,9 @@ use http_body_util::BodyExt as _;
 use hyper::body::{Frame, Incoming, SizeHint};
 use tokio::sync::oneshot;
 
+use super::checked::{Checked, Trailed};
 use super::journal::{Closing, Story};
+use super::signed::Sending;
 use super::{Arrival, Body, Gateway, OBLIGATIONS, cut, faulty, linger, whole};
 use crate::decide::Direction;
 use crate::enforce::{Cleared, Ended as StreamEnded, FilteredBody};
@@ -26,7 +28,7 @@ impl Gateway {
     /// Sends the payload of a request on, and answers once the other side took it whole.
     pub(super) async fn push(
         &self,
-        story: &Story,
+        story: &mut Story,
         arrival: &Arrival<'_>,
         cleared: &Cleared,
         request: &HeaderMap,
@@ -46,7 +48,11 @@ impl Gateway {
                 let _ = told.send(());
             }
         };
-        let source = Patient::new(Sent::new(body), self.idle).at(Pace::UPLOAD);
+        let check = match arrival.direction {
+            Direction::Import => self.payload_check(story, arrival.partner, closing),
+            Direction::Export | Direction::Request => None,
+        };
+        let source = Patient::new(Checked::new(Sent::new(body), check), self.idle).at(Pace::UPLOAD);
         let mut payload = FilteredBody::new(source, filter, on_end);
         payload.prime().await.map_err(|error| faulty(error, "upload_broken"))?;
         let mut headers = request_headers(request, false);
@@ -54,7 +60,12 @@ impl Gateway {
         if let Some(conveyed) = plan.conveyed().and_then(|text| HeaderValue::try_from(text).ok()) {
             headers.insert(OBLIGATIONS.clone(), conveyed);
         }
-        let upload = Upload::new(payload.map_err(cut));
+        let mut trailed = false;
+        if arrival.direction == Direction::Export {
+            let sending = payload.whole().map_or(Sending::Streamed, Sending::Whole);
+            trailed = self.sign_request(story, arrival, &mut headers, sending, closing)?;
+        }
+        let upload = Upload::new(Trailed::new(payload.map_err(cut), trailed.then(|| Arc::clone(closing))));
         let answer = arrival.client.upload(cleared, story.method.clone(), &arrival.path, headers, &upload).await;
         let answer = match answer {
             Ok(answer) => answer,
@@ -71,7 +82,7 @@ impl Gateway {
             // A partner's reasons are worth more than the rest of the payload, and come over the same connection.
             upload.halt();
             let notice = match arrival.direction {
-                Direction::Export => Some(self.notice(answer).await),
+                Direction::Export => Some(self.checked_notice(story, arrival, answer, closing).await),
                 Direction::Import | Direction::Request => None,
             };
             upload.abort();
@@ -101,16 +112,35 @@ impl Gateway {
             let others = if stalled { "upstream_timeout" } else { "upstream_broken" };
             return Err(payloads_fault(closing, &upload).unwrap_or_else(|| Refusal::new(others)));
         };
-        closing.close(Ended::Complete, Some(StatusCode::CREATED.as_u16()), None, Some(summary));
+        if arrival.direction == Direction::Export {
+            let (head, body) = answer.into_parts();
+            let check = self.answer_check(story, arrival.partner, &head, false, closing)?;
+            self.gathered(body, check).await?;
+        }
         let receipt = serde_json::json!({
             "exchange": story.exchange,
             "bytes": summary.bytes_out,
             "digest": summary.digest_after,
         });
-        let mut response = Response::new(whole(Bytes::from(format!("{receipt}\n"))));
+        let mut response = Response::new(Bytes::from(format!("{receipt}\n")));
         *response.status_mut() = StatusCode::CREATED;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Ok(response)
+        self.seal_whole(story, &mut response, closing);
+        closing.close(Ended::Complete, Some(StatusCode::CREATED.as_u16()), None, Some(summary));
+        Ok(response.map(whole))
+    }
+
+    /// A partner's refusal of what we send.
+    async fn checked_notice(
+        &self,
+        story: &Story,
+        arrival: &Arrival<'_>,
+        answer: Response<Incoming>,
+        closing: &Arc<Closing>,
+    ) -> Result<Response<Body>, Refusal> {
+        let (head, body) = answer.into_parts();
+        let check = self.answer_check(story, arrival.partner, &head, false, closing)?;
+        self.notice(head, body, check).await
     }
 }
 
@@ -118,7 +148,7 @@ impl Gateway {
 fn payloads_fault(closing: &Closing, upload: &Upload) -> Option<Refusal> {
     match closing.sent().map(|summary| &summary.ended) {
         Some(StreamEnded::Failed(fault)) => Some(fault.clone().into()),
-        _ => upload.failed().then(|| Refusal::new("upload_broken")),
+        _ => upload.failed().then(|| Refusal::new(closing.blame().unwrap_or("upload_broken"))),
     }
 }
 

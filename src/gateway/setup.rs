@@ -13,6 +13,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::logs::{LOG_READS, Witnessing};
 use super::places::Places;
+use super::receipts::Receipts;
 use super::{Gateway, Route};
 use crate::authenticate::{
     AuthenticateError, Credentials, PartnerEntry, Partners, PassMinter, PassVerifier, Statements, Tls,
@@ -102,14 +103,15 @@ impl Gateway {
         let tls = Tls::new(setup.credentials, Arc::clone(&setup.clock))?;
         let partners = Arc::new(Partners::new(setup.partners)?);
         let certificate = tls.certificate().digest();
-        let minter = PassMinter::new(
+        let minter = Arc::new(PassMinter::new(
             setup.us.clone(),
             &setup.pass_key,
             certificate,
             setup.pass_lifetime,
             Arc::clone(&setup.clock),
-        )?;
+        )?);
         let places = Places::new(setup.exchanges, partners.iter().map(|partner| partner.id()));
+        let receipts = Arc::new(Receipts::new(partners.iter().map(|partner| partner.id())));
         let mut gateways = HashMap::new();
         for partner in partners.iter() {
             if let Some(endpoint) = partner.endpoint() {
@@ -141,6 +143,7 @@ impl Gateway {
             routes,
             gateways,
             log: setup.log,
+            receipts,
             inputs: setup.inputs,
             subjects: setup.subjects,
             pseudonyms: setup.pseudonyms.map(Arc::new),

@@ -81,6 +81,7 @@ impl Handler for PartnerSide {
                 method: Method::CONNECT,
                 version: Version::HTTP_11,
                 path: None,
+                seal: None,
             };
             // There is no request to answer: the peer saw a TLS alert, the record says why.
             drop(gateway.refuse(&story, Refusal::new(code).into()).await);
@@ -96,6 +97,10 @@ impl Handler for PartnerSide {
             _ => {}
         }
         let mut body = Some(body);
+        if let Some(answer) = gateway.take_receipts(&session, &head, &mut body).await {
+            linger(body);
+            return answer;
+        }
         if let Some(answer) = gateway.serve_log(&session, &head, &mut body).await {
             linger(body);
             return answer;
@@ -157,6 +162,7 @@ fn story(open: OpenId, at: Timestamp, direction: Direction, head: &http::request
         method: head.method.clone(),
         version: head.version,
         path: Some(recorded(head.uri.path())),
+        seal: None,
     }
 }
 
@@ -232,6 +238,10 @@ impl Gateway {
         let push = push.ok_or_else(|| Refusal::new("method_not_allowed"))?;
         if push {
             story.direction = Direction::Import;
+        }
+        story.seal = self.seal(story, partner, &requester, head, push)?;
+        if !push && self.owes_too_many(partner) {
+            return Err(Refusal::new("receipts_owed").into());
         }
         if route.single_use {
             self.passes.use_once(&requester)?;

@@ -88,6 +88,7 @@ impl AdminSide {
                 let shown = tokio::task::spawn_blocking(move || witnessing(&gateway)).await;
                 shown.map_err(|lost| unkept(&lost.to_string()))
             }
+            (&Method::GET, ["api", "receipts"]) => Ok(json!({ "receipts": self.gateway.receipts().shown() })),
             (&Method::GET, ["api", "approvals"]) => Ok(json!({ "approvals": self.gateway.approvals().all() })),
             (&Method::POST, ["api", "approvals"]) => {
                 require(person, Role::Officer)?;
@@ -161,6 +162,9 @@ impl AdminSide {
                     "names": partner.names(),
                     "facts": partner.facts().map(),
                     "suspended": partner.is_suspended(),
+                    "receipts_owed": self.gateway.receipts().owed(partner.id()),
+                    "receipts_owed_at_most": partner.owed_at_most(),
+                    "refused_for_receipts": self.gateway.owes_too_many(partner),
                 })
             })
             .collect();

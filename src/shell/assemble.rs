@@ -230,6 +230,8 @@ fn partners(resolved: &Resolved) -> Result<Vec<PartnerEntry>> {
                 .with_context(|| format!("the JWKS of partner {}", partner.party.id))?,
             facts: partner.party.attributes(),
             suspended: partner.suspended,
+            signatures: partner.signatures,
+            owed_at_most: partner.owed_at_most.unwrap_or(resolved.config.receipts.owed_at_most),
         })
     });
     partners.collect()

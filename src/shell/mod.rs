@@ -11,6 +11,7 @@ mod demo;
 mod log_buffer;
 mod peer;
 pub mod policies;
+mod receipts;
 pub mod replay;
 mod serve;
 mod state;

@@ -12,6 +12,7 @@ use super::admin::AdminSide;
 use super::assemble;
 use super::config::{Config, Limits};
 use super::policies::{Kept, Policies};
+use super::receipts::Postman;
 use super::state::State;
 use super::witnesses::{KeptWitnesses, Witnesses};
 use crate::accept::{self, Drain, Listener};
@@ -56,6 +57,7 @@ pub struct Running {
     listeners: JoinSet<()>,
     policies: Arc<Kept>,
     witnesses: KeptWitnesses,
+    postman: Postman,
 }
 
 impl Running {
@@ -73,6 +75,8 @@ impl Running {
     /// As [`Running::start`].
     pub fn start_with(gateway: Arc<Gateway>, state: Arc<State>, policies: Kept, listening: &Listening) -> Result<Self> {
         let policies = Arc::new(policies);
+        // Before anybody can ask: what is owed decides who is served.
+        Postman::recall(&gateway)?;
         let drain = Drain::new();
         let mut listeners = JoinSet::new();
         let limits = &listening.limits;
@@ -96,7 +100,8 @@ impl Running {
             let side = AdminSide::new(Arc::clone(&gateway), state, Arc::clone(&policies), drain.clone());
             listeners.spawn(admin.serve(Arc::new(side), drain.clone(), deadline));
         }
-        Ok(Self { gateway, addresses, drain, listeners, policies, witnesses: KeptWitnesses::none() })
+        let postman = Postman::start(&gateway);
+        Ok(Self { gateway, addresses, drain, listeners, policies, witnesses: KeptWitnesses::none(), postman })
     }
 
     /// Takes the log's checkpoints to its witnesses from now on.
@@ -126,6 +131,7 @@ impl Running {
     pub async fn stop(mut self) -> Result<()> {
         self.drain.begin();
         self.policies.stop();
+        self.postman.stop();
         while self.listeners.join_next().await.is_some() {}
         // HTTP/2 runs each exchange in a task of its own, which outlives its connection by a little.
         if tokio::time::timeout(SETTLE, self.gateway.settled()).await.is_err() {

@@ -43,3 +43,10 @@ impl serde::Serialize for ExchangeId {
         serializer.serialize_str(self.0.array_to_str(&mut [0; ulid::ULID_LEN]))
     }
 }
+
+impl<'de> serde::Deserialize<'de> for ExchangeId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}

@@ -43,6 +43,7 @@ impl Book {
             let exchange = entry.payload["exchange"].as_str().unwrap().to_owned();
             match entry.payload["kind"].as_str() {
                 Some("decision") => assert!(open.insert(exchange, true).is_none(), "decided twice: {entry:?}"),
+                Some("receipt") => assert!(open.contains_key(&exchange), "a receipt for no exchange: {entry:?}"),
                 Some("outcome") => assert_eq!(open.insert(exchange, false), Some(true), "no decision: {entry:?}"),
                 _ => panic!("an entry of no known kind: {entry:?}"),
             }
@@ -54,13 +55,19 @@ impl Book {
 
     /// How many exchanges it tells of.
     pub fn len(&self) -> usize {
-        self.entries.len() / 2
+        self.entries.iter().filter(|entry| entry.payload["kind"] == "decision").count()
     }
 
     /// Every exchange, in the order of the decisions.
     pub fn all(&self) -> Vec<Told> {
         let decisions = self.entries.iter().filter(|entry| entry.payload["kind"] == "decision");
         decisions.map(|entry| self.named(entry.payload["exchange"].as_str().unwrap())).collect()
+    }
+
+    /// The receipts for an exchange.
+    pub fn receipts(&self, exchange: &str) -> Vec<Value> {
+        let found = self.entries.iter().map(|entry| &entry.payload);
+        found.filter(|entry| entry["kind"] == "receipt" && entry["exchange"] == exchange).cloned().collect()
     }
 
     /// The one exchange that an answer names.

@@ -5,17 +5,21 @@
 mod books;
 mod bundles;
 mod client;
+mod impostor;
 mod organisation;
 mod pass;
 mod registry;
+mod signing;
 mod upstream;
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sekisho::accept::Limits;
+use sekisho::authenticate::PartnerEntry;
 use sekisho::forward::Timeouts;
 use sekisho::shell::certs::{Authority, Identity, Leaf};
 use sekisho::shell::policies::{Policies, PolicySetup};
@@ -24,8 +28,10 @@ use sekisho::types::{ManualClock, PartyId, Timestamp};
 pub use books::{Book, Books, Told};
 pub use bundles::{BundleServer, Conduct, Ministry, SmallPolicy};
 pub use client::{ClientBody, Connection, Failure, Feeder, Peer, Provider, Reply, fed, get, whole};
+pub use impostor::{Asked, Impostor};
 pub use organisation::{Organisation, Reserved};
 pub use pass::Pass;
+pub use signing::{Fields, Hand, content_digest};
 pub use upstream::{Seen, Upstream};
 
 /// 2026-11-21T09:00:00Z: after the facts of the reference policy were reviewed, before they go stale.
@@ -39,6 +45,8 @@ pub struct Tuning {
     pub limits: Limits,
     pub timeouts: Timeouts,
     pub drain: Duration,
+    /// What each side vetted of its partners beside the registry.
+    pub vet: fn(&mut PartnerEntry),
 }
 
 impl Default for Tuning {
@@ -47,6 +55,7 @@ impl Default for Tuning {
             limits: Limits { head_bytes: 32 * 1024, headers: 100, ..Limits::default() },
             timeouts: Timeouts::default(),
             drain: Duration::from_secs(30),
+            vet: |_| (),
         }
     }
 }
@@ -58,6 +67,7 @@ pub struct World {
     pub wessex: Organisation,
     partners: HashMap<&'static str, Identity>,
     _directory: tempfile::TempDir,
+    vet: fn(&mut PartnerEntry),
 }
 
 impl World {
@@ -82,6 +92,7 @@ impl World {
 
         let mut known = vec![registry::entry(&registry::WESSEX_AS_PARTNER, &wessex, Some(wessex_port.address()))];
         known.extend(registry::PARTNERS.iter().map(|partner| registry::entry(partner, &partners[partner.id], None)));
+        known.iter_mut().for_each(tuning.vet);
         let upstream = Upstream::start().await;
         let mut setup = registry::kansai(&kansai, known, &upstream, &directory.path().join("kansai"), clock.clone());
         setup.timeouts = tuning.timeouts.clone();
@@ -95,14 +106,55 @@ impl World {
         };
         let place = directory.path().join("kansai");
         let kansai = Organisation::start(setup, &tuning, kansai, upstream, place, kansai_port, policies);
-        let known =
+        let mut known =
             vec![registry::entry(&registry::KANSAI_AS_PARTNER, &kansai.identity, Some(kansai.partner_address()))];
+        known.iter_mut().for_each(tuning.vet);
         let upstream = Upstream::start().await;
         let mut setup = registry::wessex(&wessex, known, &upstream, &directory.path().join("wessex"), clock.clone());
         setup.timeouts = tuning.timeouts.clone();
         let wessex =
             Organisation::start(setup, &tuning, wessex, upstream, directory.path().join("wessex"), wessex_port, None);
-        Self { clock, kansai, wessex, partners, _directory: directory }
+        Self { clock, kansai, wessex, partners, _directory: directory, vet: tuning.vet }
+    }
+
+    /// Stops both gateways, Wessex first, and starts them again with what they kept, at the same addresses.
+    pub async fn restart(self) -> Self {
+        let Self { clock, kansai, wessex, partners, _directory: directory, vet } = self;
+        let (addresses, tuning) =
+            ((kansai.partner_address(), wessex.partner_address()), Tuning { vet, ..Tuning::default() });
+        let (wessex, wessex_upstream) = wessex.down().await;
+        let (kansai, kansai_upstream) = kansai.down().await;
+        let mut known = vec![registry::entry(&registry::WESSEX_AS_PARTNER, &wessex, Some(addresses.1))];
+        known.extend(registry::PARTNERS.iter().map(|partner| registry::entry(partner, &partners[partner.id], None)));
+        known.iter_mut().for_each(vet);
+        let place = directory.path().join("kansai");
+        let setup = registry::kansai(&kansai, known, &kansai_upstream, &place, clock.clone());
+        let port = Reserved::again(addresses.0);
+        let kansai = Organisation::start(setup, &tuning, kansai, kansai_upstream, place, port, None);
+        let mut known = vec![registry::entry(&registry::KANSAI_AS_PARTNER, &kansai.identity, Some(addresses.0))];
+        known.iter_mut().for_each(vet);
+        let place = directory.path().join("wessex");
+        let setup = registry::wessex(&wessex, known, &wessex_upstream, &place, clock.clone());
+        let port = Reserved::again(addresses.1);
+        let wessex = Organisation::start(setup, &tuning, wessex, wessex_upstream, place, port, None);
+        Self { clock, kansai, wessex, partners, _directory: directory, vet }
+    }
+
+    /// An organisation of its own, Wessex, whose partner Kansai listens at `endpoint` and has `kansai` in its hands.
+    pub async fn alone(
+        kansai: &Identity,
+        endpoint: SocketAddr,
+        vet: fn(&mut PartnerEntry),
+    ) -> (Organisation, tempfile::TempDir) {
+        let (clock, directory) = (Arc::new(ManualClock::new(START)), tempfile::tempdir().unwrap());
+        let wessex = identity(registry::WESSEX);
+        let mut known = vec![registry::entry(&registry::KANSAI_AS_PARTNER, kansai, Some(endpoint))];
+        known.iter_mut().for_each(vet);
+        let upstream = Upstream::start().await;
+        let setup = registry::wessex(&wessex, known, &upstream, directory.path(), clock);
+        let place = directory.path().to_owned();
+        let wessex = Organisation::start(setup, &Tuning::default(), wessex, upstream, place, Reserved::port(), None);
+        (wessex, directory)
     }
 
     /// What a party has in its hands.

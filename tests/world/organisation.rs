@@ -28,6 +28,14 @@ impl Reserved {
         Self { socket }
     }
 
+    /// The same once more, of a gateway that is down.
+    pub fn again(address: SocketAddr) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        socket.set_reuse_address(true).unwrap();
+        socket.bind(&address.into()).unwrap();
+        Self { socket }
+    }
+
     pub fn address(&self) -> SocketAddr {
         self.socket.local_addr().unwrap().as_socket().unwrap()
     }
@@ -137,6 +145,13 @@ impl Organisation {
     /// Drains and stops in the background, as SIGTERM does.
     pub fn stop(&mut self) -> tokio::task::JoinHandle<anyhow::Result<()>> {
         tokio::spawn(self.running.take().expect("a running gateway").stop())
+    }
+
+    /// Stops, and gives what another start needs.
+    pub async fn down(mut self) -> (Identity, Upstream) {
+        super::soon("the end", self.running.take().unwrap().stop()).await.unwrap();
+        let Self { identity, upstream, .. } = self;
+        (identity, upstream)
     }
 
     /// Stops, if it still runs, and reads the log.

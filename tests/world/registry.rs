@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use sekisho::authenticate::{Credentials, PartnerEntry};
+use sekisho::authenticate::{Credentials, PartnerEntry, Signatures};
 use sekisho::decide::{Agreement, Bundle, Dataset, Policy, PolicySet, Registry, read_agreement};
 use sekisho::enforce::PseudonymKeys;
 use sekisho::forward::Timeouts;
@@ -73,6 +73,8 @@ pub fn entry(vetted: &Vetted, identity: &Identity, endpoint: Option<SocketAddr>)
         keys: serde_json::from_value(identity.jwks.clone()).unwrap(),
         facts: vetted.facts(),
         suspended: false,
+        signatures: Signatures::default(),
+        owed_at_most: 0,
     }
 }
 

@@ -32,8 +32,8 @@ pub use bundle_url::BundleUrl;
 pub use environment::{LISTEN_ADMIN, LISTEN_LOCAL, LISTEN_PARTNER, RECORD_DIRECTORY};
 pub use file::{FileRef, read_secret};
 pub use model::{
-    Accept, Admin, Agreement, Config, Dataset, Inputs, Limits, Listen, Partner, Party, Passes, Pseudonyms, Record,
-    State, Subjects, Tls,
+    Accept, Admin, Agreement, Config, Dataset, Inputs, Limits, Listen, Partner, Party, Passes, Pseudonyms, Receipts,
+    Record, State, Subjects, Tls,
 };
 pub use name::{Endpoint, SanName, Upstream};
 pub use odrl::agreement_registry;
@@ -134,6 +134,7 @@ fn tables<'a>(reader: &'a Reader, document: &'a DeTable<'a>, overrides: &Overrid
     let state = tables::state(&mut root);
     let inputs = tables::inputs(&mut root);
     let subjects = tables::subjects(&mut root);
+    let receipts = tables::receipts(&mut root);
     let limits = tables::limits(&mut root);
     let (seen, partners) = registry::partners(&mut root, us.as_ref());
     let witness = witness::witness(&mut root, us.as_ref(), &seen, &partners);
@@ -153,6 +154,7 @@ fn tables<'a>(reader: &'a Reader, document: &'a DeTable<'a>, overrides: &Overrid
         witness: witness?,
         inputs,
         subjects,
+        receipts,
         limits,
         datasets,
         partners,

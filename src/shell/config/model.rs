@@ -9,6 +9,7 @@ use super::file::FileRef;
 use super::name::{Endpoint, SanName, Upstream};
 use super::policy::Policy;
 use super::witness::Witness;
+use crate::authenticate::Signatures;
 use crate::types::{DatasetId, PartyId, Purpose, Tag};
 
 /// A whole configuration file, checked for everything that can be known from its text.
@@ -38,6 +39,8 @@ pub struct Config {
     pub inputs: Inputs,
     /// `[subjects]`: where it is kept whom the record's commitments name. Optional.
     pub subjects: Subjects,
+    /// `[receipts]`: how many receipts may be owed to us. Optional.
+    pub receipts: Receipts,
     /// `[limits]`: bounds on what peers can make us spend. Optional.
     pub limits: Limits,
     /// `[[dataset]]`: what we share, in the order of the file.
@@ -211,6 +214,18 @@ impl Subjects {
     pub const MOST_BYTES: u64 = 1024 * 1024 * 1024;
 }
 
+/// `[receipts]`: receipts for answers of ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Receipts {
+    /// `owed_at_most`: how many receipts a partner may owe and still be served, 0 to 9999; 0 for any number. Default: 0.
+    pub owed_at_most: usize,
+}
+
+impl Receipts {
+    /// Beyond this the gateway does not count.
+    pub const MOST_OWED: usize = 9_999;
+}
+
 /// `[limits]`: bounds on what a peer can make us spend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -374,6 +389,10 @@ pub struct Partner {
     pub log_entries: bool,
     /// `suspended`: whether it starts suspended. Default: false.
     pub suspended: bool,
+    /// `signatures`: which of its messages have to be signed. Default: its answers.
+    pub signatures: Signatures,
+    /// `owed_at_most`: as in `[receipts]`, for this partner. Default: what stands there.
+    pub owed_at_most: Option<usize>,
 }
 
 /// `[[agreement]]`: the papers under which a partner gets datasets.

@@ -7,13 +7,14 @@ use serde_json::Map;
 use toml::de::DeValue;
 
 use super::file::Content;
-use super::model::{Accept, Agreement, Dataset, Partner, Party};
+use super::model::{Accept, Agreement, Dataset, Partner, Party, Receipts};
 use super::name::{Endpoint, SanName, Upstream, country, parsed, verifier_key, witness_key};
 use super::nearest::nearest;
 use super::problem::Complaint;
 use super::reader::Section;
-use super::value::{boolean, date, identifier, one_of, text, words};
+use super::value::{boolean, count, date, identifier, one_of, text, words};
 use super::witness::keys;
+use crate::authenticate::Signatures;
 use crate::types::{DatasetId, PartyId};
 
 const PARTY_TYPES: [&str; 5] = ["company", "academia", "public", "health_center", "person"];
@@ -46,8 +47,18 @@ const PARTY_RESERVED: [&str; 2] = ["party", "agreement"];
 /// As above, and what holds only under an agreement: on a partner it would hold without one.
 const PARTNER_RESERVED: [&str; 4] = ["party", "agreement", "need_to_know", "named"];
 /// Partner keys that mean nothing in `[party]`.
-const PARTNER_KEYS: [&str; 8] =
-    ["endpoint", "names", "anchors", "jwks", "log_key", "witness_key", "log_entries", "suspended"];
+const PARTNER_KEYS: [&str; 10] = [
+    "endpoint",
+    "names",
+    "anchors",
+    "jwks",
+    "log_key",
+    "witness_key",
+    "log_entries",
+    "owed_at_most",
+    "signatures",
+    "suspended",
+];
 const DATASET_RESERVED: [&str; 13] = [
     "id",
     "title",
@@ -166,6 +177,13 @@ pub(super) fn partners(root: &mut Section<'_>, us: Option<&PartyId>) -> (Partner
         let witness_keys = keys(&mut table, "witness_key", witness_key);
         let log_entries = table.optional("log_entries", boolean).unwrap_or(false);
         let suspended = table.optional("suspended", boolean);
+        let signatures = table.optional("signatures", |value| one_of(value, &["none", "answers", "all"]));
+        let signatures = match signatures.as_deref() {
+            Some("none") => Signatures::None,
+            Some("all") => Signatures::All,
+            _ => Signatures::Answers,
+        };
+        let owed_at_most = table.optional("owed_at_most", |value| count(value, 0..=Receipts::MOST_OWED));
         let party = attributes(table, id, &PARTNER_RESERVED);
         if let (Some(party), Some(anchors), Some(jwks)) = (party, anchors, jwks) {
             let suspended = suspended.unwrap_or(false);
@@ -179,6 +197,8 @@ pub(super) fn partners(root: &mut Section<'_>, us: Option<&PartyId>) -> (Partner
                 witness_keys,
                 log_entries,
                 suspended,
+                signatures,
+                owed_at_most,
             });
         }
     }

@@ -7,7 +7,7 @@ use toml::de::DeValue;
 
 use super::environment::Overrides;
 use super::file::Content;
-use super::model::{Admin, Inputs, Limits, Listen, Passes, Pseudonyms, Record, State, Subjects, Tls};
+use super::model::{Admin, Inputs, Limits, Listen, Passes, Pseudonyms, Receipts, Record, State, Subjects, Tls};
 use super::problem::Complaint;
 use super::reader::Section;
 use super::value::{boolean, count, days, duration, identifier, listen_address, loopback_address, text};
@@ -163,6 +163,13 @@ pub(super) fn subjects(root: &mut Section<'_>) -> Subjects {
         retention_days: retention_days.unwrap_or(Inputs::RETENTION_DAYS),
         bytes: bytes.map_or(Subjects::BYTES, |bytes| bytes as u64),
     }
+}
+
+pub(super) fn receipts(root: &mut Section<'_>) -> Receipts {
+    let mut table = root.section("receipts", "[receipts]");
+    let owed_at_most = table.optional("owed_at_most", |value| count(value, 0..=Receipts::MOST_OWED));
+    table.finish();
+    Receipts { owed_at_most: owed_at_most.unwrap_or_default() }
 }
 
 pub(super) fn limits(root: &mut Section<'_>) -> Limits {

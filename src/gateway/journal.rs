@@ -381,7 +381,10 @@ impl Closing {
                 })
                 .collect();
         }
-        let Signing { proofs, then, .. } = std::mem::take(&mut *self.signing());
+        let (proofs, then) = {
+            let mut signing = self.signing();
+            (std::mem::take(&mut signing.proofs), signing.then.take())
+        };
         entry.signatures = proofs.iter().map(Proof::entry).collect();
         let append = || self.log.append_soon(self.log.seal(&entry)?).map(drop);
         if self.is_decided()

@@ -226,6 +226,7 @@ impl Gateway {
             subjects.keep(story.at, salt, requester.subject().to_owned());
         }
         let target = Target::parse(&head.uri)?;
+        story.seal = self.seal(story, partner, &requester, head)?;
         let mut segments = target.segments();
         if segments.next() != Some("data") {
             return Err(Refusal::new("path_unknown").into());
@@ -239,7 +240,6 @@ impl Gateway {
         if push {
             story.direction = Direction::Import;
         }
-        story.seal = self.seal(story, partner, &requester, head, push)?;
         if !push && self.owes_too_many(partner) {
             return Err(Refusal::new("receipts_owed").into());
         }

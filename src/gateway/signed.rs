@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version, he
 use super::checked::Check;
 use super::journal::{Closing, Story};
 use super::receipts::{Receipt, Sent, Then};
-use super::{Arrival, EXCHANGE, Gateway, OBLIGATIONS};
+use super::{Arrival, EXCHANGE, Gateway, OBLIGATIONS, is_push};
 use crate::authenticate::signature::{
     self, Bound, CONTENT_DIGEST, Digested, Fields, PASS_DIGEST, Purpose, SIGNATURE, SIGNATURE_INPUT, Signature,
     announces, asks_for_answer, content_digest, read_content_digest,
@@ -102,9 +102,9 @@ impl Gateway {
         partner: &Arc<Partner>,
         requester: &Requester,
         head: &Parts,
-        push: bool,
     ) -> Result<Option<Box<Seal>>, AuthenticateError> {
         let headers = &head.headers;
+        let push = is_push(&head.method) == Some(true);
         let fields = Fields::of(headers, Purpose::Request)?;
         let announced = push && announces(headers);
         let digest = if push { field(headers, &CONTENT_DIGEST, Purpose::Request)? } else { None };

@@ -12,7 +12,11 @@ pub fn show_line(entry: &ReadEntry) -> String {
     let text = |key: &str| entry.payload.get(key).and_then(Value::as_str).unwrap_or("-");
     let number = |key: &str| entry.payload.get(key).and_then(Value::as_u64);
     let kind = text("kind");
-    let verdict = if kind == "outcome" { text("ended") } else { text("decision") };
+    let verdict = match kind {
+        "outcome" => text("ended"),
+        "receipt" => text("party"),
+        _ => text("decision"),
+    };
     let mut line = format!("{:>6}  {}  {kind} {verdict}  {}", entry.index, text("at"), text("exchange"));
     let mut add = |label: &str, value: &str| {
         if value != "-" {
@@ -28,7 +32,7 @@ pub fn show_line(entry: &ReadEntry) -> String {
             let word = |key: &str| carried.get(key).and_then(Value::as_str).unwrap_or("?");
             add("", &format!("{}:{}", word("rule"), word("do")));
         }
-    } else {
+    } else if kind != "receipt" {
         add("", &format!("{} -> {}", text("provider"), text("consumer")));
         for key in ["direction", "dataset", "purpose", "action"] {
             add("", text(key));

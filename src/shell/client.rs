@@ -14,7 +14,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 /// Answers are kept up to here; of larger ones only the length.
-const KEPT_BYTES: usize = 8 * 1024 * 1024;
+const KEPT_BYTES: usize = 64 * 1024 * 1024;
 /// No answer takes longer.
 const PATIENCE: Duration = Duration::from_secs(300);
 

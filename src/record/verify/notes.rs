@@ -53,6 +53,15 @@ impl NoteKey {
     }
 }
 
+impl std::fmt::Display for NoteKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let [a, b, c, d] = self.id;
+        let kind = if self.role == Role::Log { LOG } else { COSIGNER };
+        let key = STANDARD.encode([&[kind][..], &self.public].concat());
+        write!(f, "{}+{a:02x}{b:02x}{c:02x}{d:02x}+{key}", self.name)
+    }
+}
+
 /// What one key's signature under a note is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signed {

@@ -4,7 +4,6 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::record::note::VerifierKey;
 use crate::record::show::escape_controls;
 
 /// Findings of one check that are listed; the rest is counted.
@@ -38,7 +37,7 @@ pub struct Report {
 /// One check.
 #[derive(Debug, Clone, Serialize)]
 pub struct Check {
-    /// Its stable name: `key`, `checkpoint`, `frames`, `indices`, `signatures`, `tree`, `pairing`.
+    /// Its stable name, such as `checkpoint`, `tiles`, `signatures`, `witnesses`.
     pub name: &'static str,
     /// Whether it held.
     pub ok: bool,
@@ -76,17 +75,25 @@ impl Findings {
         }
     }
 
+    /// Takes in what another check found.
+    pub(super) fn append(&mut self, other: Self) {
+        self.left_out += other.left_out;
+        for (index, what) in other.listed {
+            self.add(index, what);
+        }
+    }
+
     pub(super) const fn is_empty(&self) -> bool {
         self.listed.is_empty()
     }
 }
 
 impl Report {
-    pub(super) fn new(key: &VerifierKey) -> Self {
+    pub(super) fn new(origin: &str, key: &str) -> Self {
         Self {
             verified: true,
-            origin: key.name.clone(),
-            key: key.to_string(),
+            origin: origin.to_owned(),
+            key: key.to_owned(),
             entries: 0,
             checkpointed: 0,
             root: String::new(),
@@ -115,14 +122,15 @@ impl Report {
     }
 
     /// Says what no check of one log by itself can tell.
-    pub(super) fn leave_open(&mut self, key_was_given: bool) {
-        let mut open = |what: &str| self.not_checked.push(what.to_owned());
+    pub(super) fn leave_open(&mut self, key_was_given: bool, other_was_given: bool) {
         if !key_was_given {
-            open("that log.pub is really the organisation's key: none was given with --key");
+            self.not_checked
+                .push("that log.pub is really the organisation's key: none was given with --key".to_owned());
         }
-        open("that no later entries were dropped together with their checkpoint: that needs witnesses");
-        open("that the times are true: that needs witnesses, too");
-        open("that the other party tells the same story: that needs its log or its receipts");
+        if !other_was_given {
+            let what = "that the other party tells the same story: that needs its log, with --with";
+            self.not_checked.push(what.to_owned());
+        }
     }
 
     /// The report for a person, with a line for each check, finding and gap.

@@ -1,17 +1,17 @@
 //! `sekisho log`: read and verify a log, offline and without a gateway.
 
 mod forget;
+mod remote;
+mod verify;
 
 use std::io::Write as _;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Verdict;
-use super::progress::Progress;
-use crate::record::verify::verify_directory;
 use crate::record::{Entries, ReadEntry, Subjects, escape_controls, show_line};
 
 #[derive(Debug, Subcommand)]
@@ -19,7 +19,7 @@ pub(super) enum Command {
     /// Print entries, one a line
     Show(ShowOptions),
     /// Check every entry, the tree, the checkpoint; list what was checked and what was not
-    Verify(VerifyOptions),
+    Verify(verify::Options),
     /// Forget a person or service: their commitments in the log can never be opened again
     Forget(forget::Options),
 }
@@ -42,22 +42,10 @@ pub(super) struct ShowOptions {
     json: bool,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct VerifyOptions {
-    /// The log's directory
-    path: PathBuf,
-    /// The key that the log must be signed with: a verifier key, or a file that holds one
-    #[arg(long, value_name = "KEY")]
-    key: Option<String>,
-    /// Print the report as JSON
-    #[arg(long)]
-    json: bool,
-}
-
 pub(super) fn run(command: Command) -> Result<Verdict> {
     match command {
         Command::Show(options) => show(&options),
-        Command::Verify(options) => verify(&options),
+        Command::Verify(options) => verify::verify(&options),
         Command::Forget(options) => forget::forget(&options),
     }
 }
@@ -88,17 +76,4 @@ fn show(options: &ShowOptions) -> Result<Verdict> {
     }
     out.flush()?;
     Ok(Verdict::Yes)
-}
-
-fn verify(options: &VerifyOptions) -> Result<Verdict> {
-    let mut progress = Progress::new("verifying", options.json);
-    let report = verify_directory(&options.path, options.key.as_deref(), |done, total| progress.show(done, total));
-    drop(progress);
-    let report = report.with_context(|| format!("verifying {}", options.path.display()))?;
-    if options.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        print!("{}", report.render());
-    }
-    Ok(if report.verified { Verdict::Yes } else { Verdict::No })
 }

@@ -56,6 +56,7 @@ mod cosigned;
 mod day;
 mod entry;
 mod error;
+pub mod extract;
 mod frame;
 mod inputs;
 mod jws;

@@ -317,8 +317,8 @@ fn conclude_tree(
     }
     let beyond = match total.saturating_sub(size) {
         0 => String::new(),
-        1 => format!("; entry {size} lies beyond the latest"),
-        beyond => format!("; {beyond} entries lie beyond the latest, {size} to {}", total - 1),
+        1 => format!("; entry {size} lies beyond it"),
+        beyond => format!("; {beyond} entries lie beyond it, {size} to {}", total - 1),
     };
     let detail = format!("the root over the entries is the one that each checkpoint signs{beyond}");
     report.conclude("tree", met, detail, findings);

@@ -1,6 +1,8 @@
 //! `sekisho log`: read and verify a log, offline and without a gateway.
 
+mod export;
 mod forget;
+mod prove;
 mod remote;
 mod verify;
 
@@ -20,6 +22,10 @@ pub(super) enum Command {
     Show(ShowOptions),
     /// Check every entry, the tree, the checkpoint; list what was checked and what was not
     Verify(verify::Options),
+    /// Prove one entry to somebody who has nothing else of the log
+    Prove(prove::Options),
+    /// Write a part of a log to one file that verifies offline
+    Export(export::Options),
     /// Forget a person or service: their commitments in the log can never be opened again
     Forget(forget::Options),
 }
@@ -46,6 +52,8 @@ pub(super) fn run(command: Command) -> Result<Verdict> {
     match command {
         Command::Show(options) => show(&options),
         Command::Verify(options) => verify::verify(&options),
+        Command::Prove(options) => prove::prove(&options),
+        Command::Export(options) => export::export(&options),
         Command::Forget(options) => forget::forget(&options),
     }
 }

@@ -82,7 +82,8 @@ impl Forge {
 
     /// The text of the checkpoint over the first `size` entries.
     pub(super) fn text(&self, size: usize) -> String {
-        format!("{ORIGIN}\n{size}\n{}\n", STANDARD.encode(root(&self.leaves()[..size])))
+        let origin = NoteKey::parse(&self.vkey).unwrap().name;
+        format!("{origin}\n{size}\n{}\n", STANDARD.encode(root(&self.leaves()[..size])))
     }
 
     /// That checkpoint, signed, and cosigned by these witnesses at these times.
@@ -98,6 +99,7 @@ impl Forge {
 
     /// Writes bundles, tiles, checkpoint and an empty write-ahead log.
     pub(super) fn write(&self) {
+        let _ = fs::remove_dir_all(self.path());
         let home = self.path();
         put(&home.join("log.pub"), (self.vkey.clone() + "\n").as_bytes());
         put(&home.join("checkpoint"), self.note(self.entries.len(), &[]).as_bytes());

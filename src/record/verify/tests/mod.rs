@@ -1,6 +1,7 @@
 //! The verifier from inside: proofs, policies and notes, and whole logs that are made here, byte by byte, to be spoilt.
 
 mod forge;
+mod handed;
 mod log;
 mod notes;
 mod policy;

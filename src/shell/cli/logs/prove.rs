@@ -1,0 +1,70 @@
+//! `sekisho log prove`: a file that proves one record to somebody who has nothing else of the log.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+
+use super::remote::{self, TlsOptions};
+use crate::record::extract::{Extract, provenance};
+use crate::shell::cli::Verdict;
+use crate::types::ExchangeId;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// C2SP tlog-proof, with the entry in it
+    TlogProof,
+    /// W3C PROV-JSON of the whole exchange
+    Prov,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::shell::cli) struct Options {
+    /// The log's directory or address
+    log: String,
+    /// The entry
+    #[arg(required_unless_present = "exchange", conflicts_with = "exchange")]
+    index: Option<u64>,
+    /// An exchange, whose last entry is proven
+    #[arg(long, value_name = "ID")]
+    exchange: Option<ExchangeId>,
+    /// What is written
+    #[arg(long, value_enum, default_value = "tlog-proof")]
+    format: Format,
+    /// Where it is written; standard output when absent
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    tls: TlsOptions,
+}
+
+pub(in crate::shell::cli) fn prove(options: &Options) -> Result<Verdict> {
+    let source = remote::open(&options.log, &options.tls)?;
+    let least = options.index.map_or(0, |index| index.saturating_add(1));
+    let log = Extract::open(&*source, least).with_context(|| format!("reading {}", options.log))?;
+    let (entries, index) = match (options.exchange, options.index) {
+        (Some(exchange), _) => {
+            let entries = log.exchange(exchange)?;
+            let index = entries.last().map(|(index, _)| *index).unwrap_or_default();
+            (entries, index)
+        }
+        (None, Some(index)) => (Vec::new(), index),
+        (None, None) => bail!("an index or --exchange is missing"),
+    };
+    let text = match options.format {
+        Format::TlogProof => log.proof_file(index)?,
+        Format::Prov if entries.is_empty() => bail!("--format prov takes --exchange"),
+        Format::Prov => serde_json::to_string_pretty(&provenance(log.origin(), &entries))? + "\n",
+    };
+    write(options.out.as_deref(), text.as_bytes())?;
+    Ok(Verdict::Yes)
+}
+
+/// Writes to a file, or to standard output.
+fn write(out: Option<&Path>, bytes: &[u8]) -> Result<()> {
+    match out {
+        Some(path) => std::fs::write(path, bytes).with_context(|| path.display().to_string()),
+        None => Ok(std::io::stdout().lock().write_all(bytes)?),
+    }
+}

@@ -27,3 +27,5 @@ mod sources;
 mod stalls;
 mod streams;
 mod trade_secret;
+mod witnesses;
+mod witnessing;

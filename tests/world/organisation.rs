@@ -8,6 +8,7 @@ use http::{Method, Request};
 use sekisho::gateway::{Gateway, Setup};
 use sekisho::shell::certs::Identity;
 use sekisho::shell::policies::Policies;
+use sekisho::shell::witnesses::Witnesses;
 use sekisho::shell::{Addresses, Listening, Running, State};
 use sekisho::types::PartyId;
 
@@ -43,7 +44,7 @@ impl Reserved {
 
 /// A running organisation.
 pub struct Organisation {
-    pub identity: Identity,
+    pub identity: Arc<Identity>,
     pub upstream: Upstream,
     gateway: Arc<Gateway>,
     addresses: Addresses,
@@ -55,7 +56,7 @@ impl Organisation {
     pub fn start(
         setup: Setup,
         tuning: &Tuning,
-        identity: Identity,
+        identity: impl Into<Arc<Identity>>,
         upstream: Upstream,
         directory: PathBuf,
         port: Reserved,
@@ -79,7 +80,14 @@ impl Organisation {
             None => Running::start(Arc::clone(&gateway), state, &listening).unwrap(),
         };
         let addresses = running.addresses();
+        let identity = identity.into();
         Self { identity, upstream, gateway, addresses, running: Some(running), log_directory }
+    }
+
+    /// The same with witnesses that are asked from now on.
+    pub fn witnessed(mut self, witnesses: Witnesses) -> Self {
+        self.running = self.running.take().map(|running| running.witnessed(witnesses).unwrap());
+        self
     }
 
     pub fn id(&self) -> &PartyId {
@@ -148,7 +156,7 @@ impl Organisation {
     }
 
     /// Stops, and gives what another start needs.
-    pub async fn down(mut self) -> (Identity, Upstream) {
+    pub async fn down(mut self) -> (Arc<Identity>, Upstream) {
         super::soon("the end", self.running.take().unwrap().stop()).await.unwrap();
         let Self { identity, upstream, .. } = self;
         (identity, upstream)

@@ -97,12 +97,12 @@ pub(super) async fn run(
             if round.cosigned.len() >= quorum {
                 waits.covered(round.published.size);
             }
-            if round.is_due(quorum, askers.len(), interval) {
-                files = write(&shared, files, round).await;
-            }
         }
         if quorum > 0 {
             waits.tell(&shared.standing);
+        }
+        if let Some(round) = round.as_mut().filter(|round| round.is_due(quorum, askers.len(), interval)) {
+            files = write(&shared, files, round).await;
         }
         let wake = round.as_ref().map_or_else(Instant::now, |round| round.next_look(interval));
         tokio::select! {

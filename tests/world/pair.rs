@@ -161,8 +161,7 @@ impl Pair {
         let identity = Arc::clone(&self.of(side).0);
         // Bound beside the one that is kept here, so that the port stays ours between two starts.
         let port = Reserved::again(self.address(side));
-        let organisation =
-            Organisation::start(setup, &Tuning::default(), identity, upstream, place, port, None);
+        let organisation = Organisation::start(setup, &Tuning::default(), identity, upstream, place, port, None);
         Ok(organisation.witnessed(witnesses))
     }
 

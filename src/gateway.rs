@@ -96,6 +96,8 @@ pub struct Gateway {
     idle: Duration,
     clock: Arc<dyn Clock>,
     jwks: Bytes,
+    /// The keys that our log had and has, each with the entries that it signs.
+    log_keys: serde_json::Value,
     witnessing: Witnessing,
     /// Turns to read files of the log for others.
     log_reads: Arc<Semaphore>,

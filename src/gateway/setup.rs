@@ -21,7 +21,7 @@ use crate::authenticate::{
 use crate::decide::{Agreement, Approvals, Dataset, InForce, PolicySet};
 use crate::enforce::PseudonymKeys;
 use crate::forward::{Client, Destination, ForwardError, Timeouts};
-use crate::record::{InputStore, Log, SubjectStore};
+use crate::record::{InputStore, Log, RecordError, SubjectStore, listed_keys};
 use crate::types::{Clock, ExchangeId, Facts, PartyId, Timestamp};
 
 /// A dataset and how to reach it.
@@ -92,6 +92,9 @@ pub enum SetupError {
     /// An address.
     #[error(transparent)]
     Forward(#[from] ForwardError),
+    /// The keys of the log.
+    #[error(transparent)]
+    Record(#[from] RecordError),
 }
 
 impl Gateway {
@@ -127,6 +130,7 @@ impl Gateway {
             routes.insert(id, Arc::new(Route { dataset, client, pull, push, single_use }));
         }
         let jwks = minter.jwks()?;
+        let log_keys = listed_keys(setup.log.directory())?;
         Ok(Arc::new(Self {
             passes: PassVerifier::new(setup.us.clone(), Arc::clone(&setup.clock)),
             our_facts: Facts::about(&setup.us, setup.our_facts),
@@ -155,6 +159,7 @@ impl Gateway {
             idle: setup.timeouts.idle,
             clock: setup.clock,
             jwks: Bytes::from(jwks.to_string()),
+            log_keys,
             witnessing: setup.witnessing,
             log_reads: Arc::new(Semaphore::new(LOG_READS)),
         }))

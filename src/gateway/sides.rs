@@ -184,6 +184,7 @@ impl Gateway {
             "log": {
                 "origin": self.log.origin(),
                 "key": self.log.signer().verifier_key(self.log.origin()),
+                "keys": self.log_keys,
                 "prefix": logs::PREFIX,
             },
             "jwks_uri": "/.well-known/jwks.json",

@@ -10,7 +10,8 @@
 //! |---|---|
 //! | `wal` | every entry, in order; see below |
 //! | `checkpoint` | size and root of the Merkle tree over the entries, as a signed note (C2SP tlog-checkpoint) |
-//! | `log.pub` | the key that signed all of it, as a C2SP vkey: `origin+hexkeyid+base64(0x01 \|\| public key)` |
+//! | `log.pub` | the key that signs it, as a C2SP vkey: `origin+hexkeyid+base64(0x01 \|\| public key)` |
+//! | `keys` | every key that signed it, each with the entries that it signed; see `keys.rs` |
 //! | `lock` | empty; whoever writes holds an exclusive lock on it |
 //!
 //! # The bytes of `wal`
@@ -61,6 +62,8 @@ mod frame;
 mod inputs;
 mod jws;
 mod key;
+mod key_file;
+mod keys;
 mod ledger;
 mod log;
 mod merkle;
@@ -70,6 +73,7 @@ pub mod proof;
 mod queue;
 mod read;
 mod recover;
+mod rotate;
 mod shelf;
 mod show;
 mod signer;
@@ -93,9 +97,11 @@ pub use entry::{
 pub use error::RecordError;
 pub use inputs::{Declaration, InputConfig, InputHealth, InputStore, Lookup, StoredInputs};
 pub use key::{FileKey, SigningKey};
+pub use key_file::listed_keys;
 pub use log::{EntryIndex, Health, Log, LogConfig, Pending, Published};
 pub use on_disk::published_on_disk;
 pub use read::{Entries, ReadEntry};
+pub use rotate::{Rotated, rotate_key};
 pub use show::{escape_controls, show_line};
 pub use signer::{Sealed, Signer};
 pub use standing::{Standing, WitnessStanding};

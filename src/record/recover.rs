@@ -8,6 +8,7 @@ use super::entry::{Outline, Step};
 use super::error::RecordError;
 use super::frame::{FILE_HEADER, Fault, Frames};
 use super::jws::{self, Compact};
+use super::key_file::{Recovering, is_key_entry};
 use super::log::Published;
 use super::merkle::{Frontier, leaf_hash};
 use super::note::{Checkpoint, Note};
@@ -33,15 +34,12 @@ pub(super) struct Recovered {
 /// Checks the log in `directory` and makes it ready for writing; an empty directory becomes an empty log.
 pub(super) fn recover(directory: &Directory, origin: &str, signer: &Signer) -> Result<Recovered, RecordError> {
     let key = signer.verifier_key(origin) + "\n";
-    let known = read_small(directory, KEY)?;
-    if known.as_ref().is_some_and(|known| *known != key) {
-        return Err(RecordError::Foreign(format!("{KEY} names another origin or key")));
-    }
+    let keys = Recovering::read(directory.path(), origin, signer)?;
     let path = directory.file(WAL);
     let mut wal = directory.open_wal()?;
     let length = wal.metadata().map_err(RecordError::io(&path))?.len();
     let (checkpoint, note) = match read_small(directory, CHECKPOINT)? {
-        Some(note) => (read_checkpoint(&note, origin, signer)?, note),
+        Some(note) => (read_checkpoint(&note, origin, &keys)?, note),
         // The checkpoint is made right after the file's header: without one, nothing was ever acknowledged.
         None if length <= FILE_HEADER.len() as u64 => {
             let empty = Checkpoint { origin: origin.to_owned(), size: 0, root: Frontier::default().root() };
@@ -50,16 +48,23 @@ pub(super) fn recover(directory: &Directory, origin: &str, signer: &Signer) -> R
         }
         None => return Err(RecordError::Corrupt(format!("{CHECKPOINT} is missing"))),
     };
-    if known.is_none() {
-        directory.replace(KEY, key.as_bytes()).map_err(RecordError::io(&directory.file(KEY)))?;
-    }
     let mut scan = Scan { tree: Frontier::default(), open: HashMap::new(), payload: Vec::new() };
     wal.rewind().map_err(RecordError::io(&path))?;
-    let end = scan.read(&mut wal, &checkpoint, signer, directory)?;
+    let end = scan.read(&mut wal, &checkpoint, &keys, directory)?;
+    // Before anything is mended: a log of another key is none of ours to mend.
+    keys.settle(directory.path(), scan.tree.size())?;
     settle_tail(&mut wal, end).map_err(RecordError::io(&path))?;
     let mut open: Vec<_> = scan.open.into_iter().collect();
     open.sort_by_key(|(_, index)| *index);
     let open = open.into_iter().map(|(exchange, _)| exchange).collect();
+    // Right after a change of key the checkpoint is the old one's; nobody hears of it before the new one has signed it.
+    let note = signer.note(&checkpoint).and_then(|ours| {
+        if ours != note {
+            let path = directory.file(CHECKPOINT);
+            directory.replace(CHECKPOINT, ours.as_bytes()).map_err(RecordError::io(&path))?;
+        }
+        Ok(ours)
+    })?;
     let published = Published { size: checkpoint.size, root: checkpoint.root, note };
     Ok(Recovered { tree: scan.tree, published, open, wal, end })
 }
@@ -86,14 +91,14 @@ fn found(
     Ok(note)
 }
 
-fn read_checkpoint(note: &str, origin: &str, signer: &Signer) -> Result<Checkpoint, RecordError> {
+fn read_checkpoint(note: &str, origin: &str, keys: &Recovering) -> Result<Checkpoint, RecordError> {
     let malformed = || RecordError::Corrupt(format!("{CHECKPOINT} is not a checkpoint"));
     let note = Note::parse(note).ok_or_else(malformed)?;
     let checkpoint = Checkpoint::parse(note.text).ok_or_else(malformed)?;
     if checkpoint.origin != origin {
         return Err(RecordError::Foreign(format!("{CHECKPOINT} is of {}", checkpoint.origin)));
     }
-    if !signer.wrote_note(&note, origin) {
+    if !keys.wrote_note(&note, checkpoint.size) {
         return Err(RecordError::Corrupt(format!("{CHECKPOINT} is not signed by this log's key")));
     }
     Ok(checkpoint)
@@ -125,7 +130,7 @@ impl Scan {
         &mut self,
         wal: &mut File,
         checkpoint: &Checkpoint,
-        signer: &Signer,
+        keys: &Recovering,
         directory: &Directory,
     ) -> Result<u64, RecordError> {
         let path = directory.file(WAL);
@@ -139,7 +144,7 @@ impl Scan {
                 return Err(RecordError::Corrupt(format!("the first {size} entries are not those that were signed")));
             }
             match frames.next() {
-                Ok(Some(frame)) if frame.index == size => self.take(frame.data, size >= checkpoint.size, signer)?,
+                Ok(Some(frame)) if frame.index == size => self.take(frame.data, size >= checkpoint.size, keys)?,
                 Ok(Some(frame)) => {
                     return Err(RecordError::Corrupt(format!("entry {} stands at {size}", frame.index)));
                 }
@@ -168,23 +173,25 @@ impl Scan {
         Ok(end)
     }
 
-    fn take(&mut self, data: &[u8], unsigned_yet: bool, signer: &Signer) -> Result<(), RecordError> {
+    fn take(&mut self, data: &[u8], unsigned_yet: bool, keys: &Recovering) -> Result<(), RecordError> {
         let index = self.tree.size();
         let foreign = || RecordError::Corrupt(format!("entry {index} is not one that this log's key signed"));
         let jws = Compact::split(data).ok_or_else(foreign)?;
         // What the checkpoint covers is bound by its signature; what came after it stands on its own.
-        if unsigned_yet && !signer.sealed(&jws) {
+        if unsigned_yet && !keys.sealed(index, &jws) {
             return Err(foreign());
         }
         jws::decode_into(jws.payload, &mut self.payload).ok_or_else(foreign)?;
-        match Outline::read(&self.payload).ok_or_else(foreign)? {
-            (exchange, Step::Decided { permitted: true }) => {
+        match Outline::read(&self.payload) {
+            Some((exchange, Step::Decided { permitted: true })) => {
                 self.open.insert(exchange, index);
             }
-            (_, Step::Decided { permitted: false } | Step::Noted) => {}
-            (exchange, Step::Ended) => {
+            Some((_, Step::Decided { permitted: false } | Step::Noted)) => {}
+            Some((exchange, Step::Ended)) => {
                 self.open.remove(&exchange);
             }
+            None if is_key_entry(&self.payload) => {}
+            None => return Err(foreign()),
         }
         self.tree.push(leaf_hash(data));
         Ok(())

@@ -13,6 +13,7 @@ use super::entry::MAX_ENTRY;
 use super::error::RecordError;
 use super::jws::{self, Compact};
 use super::key::{FileKey, SigningKey};
+use super::key_file::header_of;
 use super::note::{Checkpoint, Note, VerifierKey};
 use crate::types::Digest;
 
@@ -51,9 +52,8 @@ struct Inner {
 impl Signer {
     /// Signs with a key, wherever it lies.
     pub fn new(key: Arc<dyn SigningKey>) -> Self {
-        let kid = URL_SAFE_NO_PAD.encode(sha256(jws::canonical_jwk(key.public_key()).as_bytes()));
-        let header = format!(r#"{{"alg":"EdDSA","kid":"{kid}","typ":"{}"}}"#, jws::TYPE);
-        let head = URL_SAFE_NO_PAD.encode(header) + ".";
+        let (kid, header) = header_of(key.public_key());
+        let head = header + ".";
         Self(Arc::new(Inner { key, kid, head }))
     }
 
@@ -118,30 +118,29 @@ impl Signer {
         Ok(Note::write(&text, &key.name, key.key_id, &self.sign(text.as_bytes())?))
     }
 
-    /// Whether this key signed the note.
-    pub(super) fn wrote_note(&self, note: &Note<'_>, origin: &str) -> bool {
-        let signature = note.signature_by(&self.key_named(origin));
-        signature.is_some_and(|signature| self.verifies(note.text.as_bytes(), &signature.signature))
-    }
-
-    /// Whether this key sealed the entry.
-    pub(super) fn sealed(&self, entry: &Compact<'_>) -> bool {
-        let head = self.0.head.as_bytes();
-        let same_head = entry.header == &head[..head.len() - 1];
-        same_head && jws::decode(entry.signature).is_some_and(|signature| self.verifies(entry.signed, &signature))
-    }
-
-    fn key_named(&self, origin: &str) -> VerifierKey {
+    pub(super) fn key_named(&self, origin: &str) -> VerifierKey {
         VerifierKey::new(origin, *self.public_key(), sha256)
     }
 
     fn sign(&self, message: &[u8]) -> Result<[u8; 64], RecordError> {
         self.0.key.sign(message)
     }
+}
 
-    fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        UnparsedPublicKey::new(&ED25519, self.public_key()).verify(message, signature).is_ok()
-    }
+/// Whether a key signed the note.
+pub(super) fn wrote(note: &Note<'_>, key: &VerifierKey) -> bool {
+    let signature = note.signature_by(key);
+    signature.is_some_and(|signature| verifies(&key.public, note.text.as_bytes(), &signature.signature))
+}
+
+/// Whether a key sealed the entry.
+pub(super) fn sealed_by(public: &[u8; 32], entry: &Compact<'_>) -> bool {
+    let same_head = entry.header == header_of(public).1.as_bytes();
+    same_head && jws::decode(entry.signature).is_some_and(|signature| verifies(public, entry.signed, &signature))
+}
+
+fn verifies(public: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
+    UnparsedPublicKey::new(&ED25519, public).verify(message, signature).is_ok()
 }
 
 impl fmt::Debug for Signer {

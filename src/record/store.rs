@@ -59,6 +59,10 @@ impl Directory {
         Ok(Self { path: path.to_owned(), handle, _lock: lock })
     }
 
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }

@@ -8,6 +8,7 @@ mod merkle;
 mod power;
 mod queue;
 mod recovery;
+mod rotate;
 mod tamper;
 
 use std::io::Cursor;

@@ -4,6 +4,7 @@ mod export;
 mod forget;
 mod prove;
 mod remote;
+mod rotate;
 mod verify;
 
 use std::io::Write as _;
@@ -28,6 +29,8 @@ pub(super) enum Command {
     Export(export::Options),
     /// Forget a person or service: their commitments in the log can never be opened again
     Forget(forget::Options),
+    /// Give the log a new key, while the gateway does not run; it stays one log
+    RotateKey(rotate::Options),
 }
 
 #[derive(Debug, Args)]
@@ -55,6 +58,7 @@ pub(super) fn run(command: Command) -> Result<Verdict> {
         Command::Prove(options) => prove::prove(&options),
         Command::Export(options) => export::export(&options),
         Command::Forget(options) => forget::forget(&options),
+        Command::RotateKey(options) => rotate::rotate(&options),
     }
 }
 

@@ -74,6 +74,11 @@ impl Content {
 const MOST_BYTES: u64 = 1024 * 1024;
 
 impl FileRef {
+    /// Where the configuration names it, as `file:line`.
+    pub fn place(&self) -> String {
+        format!("{}:{}", self.source, self.line)
+    }
+
     /// Notes a problem of this file on the line that names it.
     pub(super) fn problem(&self, complaint: Complaint) -> Problem {
         let what = format!("{}: {} {}", self.name, self.path.display(), complaint.what);

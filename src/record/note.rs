@@ -1,5 +1,5 @@
 //! Checkpoints and keys as text: C2SP tlog-checkpoint inside C2SP signed-note. No cryptography is done here; who calls
-//! brings the hash, so that signer and verifier share none.
+//! brings the hash, so that who signs and who verifies share none.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 /// The signature type of Ed25519 over a note's text, as a log signs (C2SP signed-note).
 const LOG: u8 = 0x01;
 /// The signature type of a timestamped Ed25519 cosignature, as a witness signs (C2SP tlog-cosignature).
-const COSIGNER: u8 = 0x04;
+const WITNESS: u8 = 0x04;
 /// Signatures that a note is read with: a log's keys in a rotation and every witness it could have, with room to spare.
 const MOST_SIGNATURES: usize = 64;
 /// The first characters of a signature line: an em dash and a space.
@@ -178,8 +178,8 @@ impl VerifierKey {
     }
 
     /// Names a witness's key; as [`VerifierKey::new`] with 0x04.
-    pub(super) fn cosigner(name: &str, public: [u8; 32], sha256: impl Fn(&[u8]) -> [u8; 32]) -> Self {
-        Self::of_kind(COSIGNER, name, public, sha256)
+    pub(super) fn of_witness(name: &str, public: [u8; 32], sha256: impl Fn(&[u8]) -> [u8; 32]) -> Self {
+        Self::of_kind(WITNESS, name, public, sha256)
     }
 
     fn of_kind(kind: u8, name: &str, public: [u8; 32], sha256: impl Fn(&[u8]) -> [u8; 32]) -> Self {
@@ -194,8 +194,8 @@ impl VerifierKey {
     }
 
     /// Reads a witness's `name+hexkeyid+base64(0x04 || public key)`.
-    pub(super) fn parse_cosigner(vkey: &str, sha256: impl Fn(&[u8]) -> [u8; 32]) -> Option<Self> {
-        Self::parse_kind(COSIGNER, vkey, sha256)
+    pub(super) fn parse_witness(vkey: &str, sha256: impl Fn(&[u8]) -> [u8; 32]) -> Option<Self> {
+        Self::parse_kind(WITNESS, vkey, sha256)
     }
 
     fn parse_kind(kind: u8, vkey: &str, sha256: impl Fn(&[u8]) -> [u8; 32]) -> Option<Self> {
@@ -275,12 +275,12 @@ mod tests {
     fn a_key_of_one_kind_is_not_taken_for_the_other() {
         let sha256 = |bytes: &[u8]| *crate::types::Digest::of(bytes).as_bytes();
         let (log, witness) =
-            (VerifierKey::new("a.example", [7; 32], sha256), VerifierKey::cosigner("a.example", [7; 32], sha256));
+            (VerifierKey::new("a.example", [7; 32], sha256), VerifierKey::of_witness("a.example", [7; 32], sha256));
         assert_ne!(log.key_id, witness.key_id);
         assert_eq!(VerifierKey::parse(&log.to_string(), sha256).as_ref(), Some(&log));
-        assert_eq!(VerifierKey::parse_cosigner(&witness.to_string(), sha256).as_ref(), Some(&witness));
+        assert_eq!(VerifierKey::parse_witness(&witness.to_string(), sha256).as_ref(), Some(&witness));
         assert_eq!(VerifierKey::parse(&witness.to_string(), sha256), None);
-        assert_eq!(VerifierKey::parse_cosigner(&log.to_string(), sha256), None);
+        assert_eq!(VerifierKey::parse_witness(&log.to_string(), sha256), None);
     }
 
     #[test]

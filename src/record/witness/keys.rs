@@ -42,7 +42,7 @@ pub struct CosignerKey(VerifierKey);
 impl CosignerKey {
     /// Reads it; `None` when it is no such key.
     pub fn parse(vkey: &str) -> Option<Self> {
-        VerifierKey::parse_cosigner(vkey, sha256).map(Self)
+        VerifierKey::parse_witness(vkey, sha256).map(Self)
     }
 
     /// The name of the witness.
@@ -144,7 +144,7 @@ impl Cosigner {
         if !is_key_name(name) {
             return Err(RecordError::Origin(name.to_owned()));
         }
-        Ok(Self { named: VerifierKey::cosigner(name, *key.public_key(), sha256), key })
+        Ok(Self { named: VerifierKey::of_witness(name, *key.public_key(), sha256), key })
     }
 
     /// Cosigns with an Ed25519 private key in PKCS#8, as DER or as PEM.

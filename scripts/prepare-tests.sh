@@ -31,6 +31,8 @@ command -v cc > /dev/null || packages+=(gcc libc6-dev)
 command -v curl > /dev/null || packages+=(curl ca-certificates)
 command -v openssl > /dev/null || packages+=(openssl)
 command -v git > /dev/null || packages+=(git)
+# The verifier of tests/outside is built with Go, out of packages that ship with it.
+command -v go > /dev/null || packages+=(golang-go)
 if ! python3 -c 'import ensurepip, venv' 2> /dev/null; then
   packages+=(python3 python3-venv)
 fi

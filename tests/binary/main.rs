@@ -17,6 +17,7 @@ mod crash;
 mod demo;
 mod erasure;
 mod odrl;
+mod outside;
 mod partners;
 mod policies;
 mod policy_check;

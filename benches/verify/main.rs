@@ -16,7 +16,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sekisho::record::tiles::{BundleId, FULL, LogDirectory, TileId, TileReader, append_entry};
 use sekisho::record::verify::{Directory, Options, verify_log};
-use sekisho::record::{DecisionEntry, Direction, Ended, Log, LogConfig, OutcomeEntry, PolicyRef, Signer, Verdict, proof};
+use sekisho::record::{
+    DecisionEntry, Direction, Ended, Log, LogConfig, OutcomeEntry, PolicyRef, Signer, Verdict, proof,
+};
 use sekisho::shell::certs::Identity;
 use sekisho::types::{Clock as _, Digest, ExchangeId, SystemClock};
 

@@ -10,7 +10,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::crypto::{full_root, leaf_hash, sha256, verifies};
 use super::receipts::{self, Kept, Parties, Worth};
-use super::signing::Signing;
+use super::signing::{Handover, Signing};
 use super::story::Story;
 use crate::record::entry::Step;
 use crate::record::jws::{self, Compact};
@@ -62,6 +62,10 @@ pub(super) struct Entry<'a> {
     #[serde(borrow, default)]
     pub(super) digest_after: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
+    pub(super) key: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    pub(super) previous: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
     pub(super) signatures: Vec<Kept<'a>>,
 }
 
@@ -82,6 +86,8 @@ pub(super) struct Says {
     pub(super) step: Option<(ExchangeId, Step)>,
     /// When, in milliseconds since 1970.
     pub(super) at: u64,
+    /// The key that it hands the log over to.
+    pub(super) handover: Option<Box<Handover>>,
     /// What its signatures are worth.
     pub(super) worth: Vec<Worth>,
     /// What another log may be compared with.
@@ -202,7 +208,15 @@ impl Judge<'_> {
         let worth = |kept: &Kept<'_>| receipts::judge(kept, &entry.exchange, &digests, self.parties);
         let worth = if self.signatures { entry.signatures.iter().map(worth).collect() } else { Vec::new() };
         let story = (self.stories && step.is_some()).then(|| Box::new(Story::of(&entry, at)));
-        Some(Says { step, at, worth, story })
+        let handover = match (entry.kind.as_ref(), &entry.key, &entry.previous) {
+            ("key", Some(key), Some(previous)) => {
+                let own = |text: &Cow<'_, str>| text.clone().into_owned();
+                Some(Box::new(Handover { key: own(key), previous: own(previous), at: own(&entry.at) }))
+            }
+            ("key", ..) => return None,
+            _ => None,
+        };
+        Some(Says { step, at, handover, worth, story })
     }
 }
 

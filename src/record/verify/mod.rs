@@ -30,6 +30,7 @@ mod walk;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::keys::KEYS;
 use super::store::{CHECKPOINT, KEY};
 use crate::types::{Blame, Clock as _, SystemClock, Timestamp};
 pub use bundle::{FORMAT as BUNDLE_FORMAT, verify_bundle};
@@ -176,16 +177,25 @@ fn verify_heard(
     }
     let (trusted, vkey) = trusted_key(source, options.key, own_key.as_deref())?;
     let mut report = Report::new(&trusted.name, &vkey);
+    let mut keys = Signing::one(trusted.clone());
+    let mut handovers = Vec::new();
+    let list = read_small(source, KEYS)?;
     report.check("key", 1, &vkey, |findings| {
-        if options.key.is_some() && own_key.as_deref().is_some_and(|own| parse_key(own).as_ref() != Some(&trusted)) {
-            findings.add(None, format!("{KEY} holds another key than the one that was given"));
+        match list.as_deref().map(|list| Signing::listed(list, &trusted)) {
+            None => {}
+            Some(Ok(listed)) => (keys, handovers) = listed,
+            Some(Err(what)) => findings.add(None, format!("{KEYS} {what}")),
+        }
+        let own = own_key.as_deref().map(parse_key);
+        if options.key.is_some() && own.is_some_and(|own| own.as_ref() != keys.current()) {
+            findings
+                .add(None, format!("{KEY} holds another key than the one that was given, and none that followed it"));
         }
         let listed = options.policy.map(Policy::logs).unwrap_or_default();
         if !listed.is_empty() && !listed.iter().any(|log| log.public == trusted.public && log.name == trusted.name) {
             findings.add(None, "the policy lists logs, and not this one under this key".into());
         }
     });
-    let keys = Signing::one(trusted.clone());
     let mut points = Cosigned::new(source, &keys, &trusted.name, options.policy);
     let mut size = 0;
     report.check("checkpoint", 1, "size and root of the tree, signed by the log's key", |findings| {
@@ -200,7 +210,7 @@ fn verify_heard(
     };
     points.find(first_at(source, size), options.now);
     let feed = Feed::new(source, size);
-    let books = Books::new(source, points, size);
+    let books = Books::new(source, points, size, handovers.into_iter().collect());
     let other = listener.is_some();
     walk(feed, books, &judge, options, &mut report, listener, progress)?;
     report.leave_open(options.key.is_some(), other);

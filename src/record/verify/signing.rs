@@ -1,7 +1,31 @@
 //! Which key signs what of a log: entries by their index, checkpoints as a whole.
 
-use super::notes::{NoteKey, Signed, signed_by};
+use serde::Deserialize;
+
+use super::notes::{NoteKey, Role, Signed, signed_by};
 use crate::record::note::Note;
+
+/// Keys that one log can have had.
+const MOST_KEYS: usize = 1000;
+
+/// A key as the log's list of keys tells of it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listed {
+    key: String,
+    from_index: u64,
+    until_index: Option<u64>,
+    from: Option<String>,
+    until: Option<String>,
+}
+
+/// An entry that hands the log over from one key to the next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Handover {
+    pub(super) key: String,
+    pub(super) previous: String,
+    pub(super) at: String,
+}
 
 /// A log's keys, oldest first, each with the entries that it signs.
 #[derive(Debug, Clone)]
@@ -22,10 +46,58 @@ impl Signing {
         Self(vec![Valid { key, from: 0, until: None }])
     }
 
+    /// The keys of a log's list, of which `trusted` must be one, with the entries that have to hand over and where: what
+    /// the list says is believed only as far as they do.
+    pub(super) fn listed(json: &str, trusted: &NoteKey) -> Result<(Self, Vec<(u64, Handover)>), &'static str> {
+        let list: Vec<Listed> = serde_json::from_str(json).map_err(|_| "is not a list of keys")?;
+        if list.is_empty() || list.len() > MOST_KEYS {
+            return Err("lists no key, or more than a log can have had");
+        }
+        let (mut keys, mut handovers) = (Vec::<Valid>::new(), Vec::new());
+        for (place, listed) in list.iter().enumerate() {
+            let key = NoteKey::parse(&listed.key).filter(|key| key.role == Role::Log && key.name == trusted.name);
+            let key = key.ok_or("lists what is no key of this log")?;
+            if keys.iter().any(|valid| valid.key.public == key.public) {
+                return Err("lists one key twice");
+            }
+            let before = place.checked_sub(1).map(|place| &list[place]);
+            if before.map_or(Some(0), |before| before.until_index) != Some(listed.from_index)
+                || before.is_some_and(|before| before.from_index >= listed.from_index)
+            {
+                return Err("leaves a gap between two keys, or lets them overlap");
+            }
+            match before {
+                None if listed.from.is_some() => {
+                    return Err("says since when the first key is valid, which no entry does");
+                }
+                None => {}
+                Some(before) => {
+                    let at = listed.from.clone().filter(|_| before.until == listed.from);
+                    let at = at.ok_or("does not say when one key followed the other")?;
+                    let handover = Handover { key: listed.key.clone(), previous: before.key.clone(), at };
+                    handovers.push((listed.from_index - 1, handover));
+                }
+            }
+            keys.push(Valid { key, from: listed.from_index, until: listed.until_index });
+        }
+        if list.last().is_some_and(|last| last.until_index.is_some() || last.until.is_some()) {
+            return Err("has a last key that is valid no more");
+        }
+        if !keys.iter().any(|valid| valid.key == *trusted) {
+            return Err("does not list the key that was given");
+        }
+        Ok((Self(keys), handovers))
+    }
+
     /// The public key that signs the entry at this index.
     pub(super) fn at(&self, index: u64) -> Option<&[u8; 32]> {
         let valid = self.0.iter().rev().find(|valid| valid.from <= index && valid.until.is_none_or(|end| index < end));
         valid.map(|valid| &valid.key.public)
+    }
+
+    /// Whether a key is or was the log's.
+    pub(super) fn holds(&self, key: &NoteKey) -> bool {
+        self.0.iter().any(|valid| valid.key == *key)
     }
 
     /// The key that signs now.

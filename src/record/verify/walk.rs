@@ -1,6 +1,6 @@
 //! One pass over a log: its entries, the tree that they make, its tiles, and every checkpoint on file.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +15,7 @@ use super::pairing::Pairing;
 use super::pipeline::pipeline;
 use super::receipts::Receipts;
 use super::report::{Findings, Report};
+use super::signing::Handover;
 use super::source::Source;
 use super::story::Story;
 use super::times::{TOLERANCE, Times};
@@ -52,11 +53,19 @@ pub(super) struct Books<'a> {
     /// The largest checkpoint on file that the policy's quorum cosigned.
     witnessed: Option<u64>,
     newest: VecDeque<(u64, [u8; 32])>,
-    since: Option<u64>,
+    /// The entries that the list of keys wants, by their place.
+    handovers: BTreeMap<u64, Handover>,
+    handed: Findings,
+    changes: u64,
 }
 
 impl<'a> Books<'a> {
-    pub(super) fn new(source: &'a dyn Source, points: Cosigned<'a>, size: u64) -> Self {
+    pub(super) fn new(
+        source: &'a dyn Source,
+        points: Cosigned<'a>,
+        size: u64,
+        handovers: BTreeMap<u64, Handover>,
+    ) -> Self {
         Self {
             grid: Grid::new(source, size),
             points,
@@ -77,7 +86,9 @@ impl<'a> Books<'a> {
             met: 0,
             witnessed: None,
             newest: VecDeque::new(),
-            since: None,
+            handovers,
+            handed: Findings::default(),
+            changes: 0,
         }
     }
 
@@ -164,7 +175,13 @@ impl<'a> Books<'a> {
             }
             return;
         };
-        self.since.get_or_insert(says.at);
+        if let Some(handover) = says.handover {
+            self.changes += 1;
+            if self.handovers.remove(&index).as_ref() != Some(&*handover) {
+                let what = format!("entry {index} hands the log over to a key, and the list of keys does not say so");
+                self.handed.add(Some(index), what);
+            }
+        }
         self.times.entry(index, says.at);
         for worth in says.worth {
             self.receipts.take(index, worth);
@@ -265,6 +282,14 @@ fn conclude(mut feed: Feed<'_>, mut books: Books<'_>, judge: &Judge<'_>, options
             report.not_checked.push("the signatures of entries and what they keep of others': not asked for".into());
         }
         report.conclude(if judge.signatures { "signatures" } else { "entries" }, books.read, what.into(), books.signed);
+    }
+    for index in books.handovers.keys().filter(|index| **index < total) {
+        let what = format!("the list of keys wants entry {index} to hand the log over, and it does not");
+        books.handed.add(Some(*index), what);
+    }
+    if books.changes > 0 || !books.handed.is_empty() {
+        let detail = "each key but the first was put in place by an entry under the one before";
+        report.conclude("keys", books.changes, detail.into(), std::mem::take(&mut books.handed));
     }
     let newer = newest_size(books.source).unwrap_or(books.size);
     conclude_tree(&mut books.points, books.met, books.tree_findings, (books.size, total, newer), report);

@@ -235,6 +235,44 @@ fn signatures_that_http_carried_are_checked_and_whose_keys_they_are() {
 }
 
 #[test]
+fn a_log_that_changed_its_key_verifies_under_any_of_its_keys_and_under_no_other_list() {
+    let mut forge = Forge::with(5);
+    let old = forge.vkey.clone();
+    let (pair, new) = super::key(20, super::forge::ORIGIN, super::super::notes::Role::Log);
+    let at = forge.time();
+    forge.entry(&json!({ "kind": "key", "at": at, "key": new, "previous": old }));
+    (forge.pair, forge.vkey) = (pair, new.clone());
+    (5..9).for_each(|number| forge.exchange(number));
+    forge.write();
+    let list = |index: u64, at: &str, next: &str| {
+        json!([{ "key": old, "from_index": 0, "until_index": index, "until": at },
+            { "key": next, "from_index": index, "from": at }])
+    };
+    let verify = |key: &str, list: serde_json::Value| {
+        put(&forge.path().join("keys"), list.to_string().as_bytes());
+        let options = Options { key: Some(key), ..Options::default() };
+        verify_log(&Directory::new(&forge.path()), &options, |_, _| {}).unwrap()
+    };
+    let then = at.to_string();
+    for key in [&old, &new] {
+        let report = verify(key, list(11, &then, &new));
+        assert!(report.verified && count(&report, "keys") == 1, "{}", report.render());
+    }
+    // A key that was never handed over to, a change at another place, another time: the entries say otherwise.
+    let stranger = super::key(21, super::forge::ORIGIN, super::super::notes::Role::Log).1;
+    assert!(failed(&verify(&old, list(11, &then, &stranger))).contains(&"keys"));
+    assert!(failed(&verify(&new, list(10, &then, &new))).contains(&"keys"));
+    assert_eq!(failed(&verify(&new, list(11, "2026-11-20T00:00:00Z", &new))), ["keys"]);
+    assert_eq!(failed(&verify(&stranger, list(11, &then, &new)))[0], "key");
+    assert!(failed(&verify(&new, json!([]))).contains(&"key"));
+    // Without the list, the new key answers for its own entries alone.
+    fs::remove_file(forge.path().join("keys")).unwrap();
+    let options = Options { key: Some(&new), ..Options::default() };
+    let report = verify_log(&Directory::new(&forge.path()), &options, |_, _| {}).unwrap();
+    assert!(failed(&report).contains(&"signatures"), "{}", report.render());
+}
+
+#[test]
 fn without_signatures_the_report_says_so() {
     let mut forge = Forge::with(3);
     let last = forge.entries.last_mut().unwrap();

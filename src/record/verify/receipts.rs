@@ -94,8 +94,13 @@ pub(super) fn judge(kept: &Kept<'_>, exchange: &str, digests: &[&str], parties: 
         Some(named) if named != exchange => return about("is about another exchange"),
         Some(_) => {}
     }
-    let content = component("\"content-digest\"").or_else(|| component("\"content-digest\";tr"));
-    if let Some(content) = content.filter(|_| !digests.is_empty()) {
+    // An answer to a push covers the payload that it is the receipt for by the request's digest; its own is that of a few
+    // words of ours.
+    let of_request = ["\"content-digest\";req", "\"content-digest\";req;tr", "\"content-digest\";tr;req"];
+    let of_request = of_request.iter().find_map(|name| component(name));
+    let pushed = component("\"@status\"") == Some("201");
+    let own = component("\"content-digest\"").or_else(|| component("\"content-digest\";tr")).filter(|_| !pushed);
+    if let Some(content) = of_request.or(own).filter(|_| !digests.is_empty()) {
         let digest = content.strip_prefix("sha-256=:").and_then(|rest| STANDARD.decode(rest.strip_suffix(':')?).ok());
         let hex = digest.unwrap_or_default().iter().map(|byte| format!("{byte:02x}")).collect::<String>();
         if !digests.iter().any(|digest| digest.strip_prefix("sha256:") == Some(&hex)) {

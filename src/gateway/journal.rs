@@ -386,7 +386,15 @@ impl Closing {
             (std::mem::take(&mut signing.proofs), signing.then.take())
         };
         entry.signatures = proofs.iter().map(Proof::entry).collect();
-        let append = || self.log.append_soon(self.log.seal(&entry)?).map(drop);
+        let seal = || match self.log.seal(&entry) {
+            // What becomes of an exchange is on record, even where the proofs of it are too much for an entry.
+            Err(RecordError::EntryTooLarge { .. }) if !entry.signatures.is_empty() => {
+                tracing::error!(exchange = %self.exchange, "an outcome is recorded without its signatures");
+                self.log.seal(&OutcomeEntry { signatures: Vec::new(), ..entry.clone() })
+            }
+            sealed => sealed,
+        };
+        let append = || self.log.append_soon(seal()?).map(drop);
         if self.is_decided()
             && let Err(error) = append()
         {

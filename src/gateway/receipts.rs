@@ -299,3 +299,6 @@ fn sent(entry: &Value, signature: &Value) -> Option<Sent> {
         member: member_of(signature["signature"].as_str()?)?,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -161,6 +161,8 @@ fn mistakes_in_the_registry_are_told_with_line_and_remedy() {
     );
     check(("anchors = ", "anchors = \"a.pem\"\nlog_key = \"wessex+00000000+AQ==\""), 33, &["verifier key", "log.pub"]);
     check(("anchors = ", "anchors = \"a.pem\"\nneed_to_know = true"), 33, &["need_to_know is not a fact", "remove"]);
+    check(("anchors = ", "anchors = \"a.pem\"\nsignatures = \"answer\""), 33, &["did you mean \"answers\"?"]);
+    check(("anchors = ", "anchors = \"a.pem\"\nowed_at_most = 10000"), 33, &["owed_at_most", "9999"]);
     check(("anchors = ", "anchors = \"a.pem\"\nsuspendd = true"), 33, &["misspelling of suspended"]);
     check(
         ("party = \"wessex", "party = \"wesex.example\""),

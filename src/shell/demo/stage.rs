@@ -152,7 +152,9 @@ impl Stage {
                 if entry.payload.get("exchange").and_then(Value::as_str) == Some(exchange) {
                     match entry.payload.get("kind").and_then(Value::as_str) {
                         Some("decision") => decision = Some((entry.index.0, entry.payload)),
-                        _ => outcome = Some(entry.payload),
+                        Some("outcome") => outcome = Some(entry.payload),
+                        // A receipt tells of the exchange, too, and comes when it comes.
+                        _ => {}
                     }
                 }
             }

@@ -4,6 +4,7 @@
 //! [`verify`](super::verify), by code that shares nothing with this.
 
 mod bundle;
+mod cose;
 mod prov;
 
 use std::io::{self, BufRead as _};
@@ -28,6 +29,7 @@ const MOST_NOTE: u64 = 64 * 1024;
 pub struct Extract<'a> {
     reader: TileReader<Shared<'a>>,
     size: u64,
+    root: [u8; 32],
     origin: String,
     note: String,
     key: Option<String>,
@@ -64,7 +66,7 @@ impl<'a> Extract<'a> {
         let key = source.whole("log.pub", MOST_NOTE).ok().and_then(|key| String::from_utf8(key).ok());
         let key = key.map(|key| key.trim_end().to_owned());
         let reader = TileReader::new(Shared(source));
-        Ok(Self { reader, size: checkpoint.size, origin: checkpoint.origin, note, key })
+        Ok(Self { reader, size: checkpoint.size, root: checkpoint.root, origin: checkpoint.origin, note, key })
     }
 
     /// The log's name.

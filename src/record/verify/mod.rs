@@ -6,6 +6,7 @@
 
 mod bundle;
 mod compare;
+mod cose;
 mod cosigned;
 mod crypto;
 mod feed;
@@ -36,6 +37,7 @@ use crate::types::{Blame, Clock as _, SystemClock, Timestamp};
 pub use bundle::{FORMAT as BUNDLE_FORMAT, verify_bundle};
 use compare::MOST_EXCHANGES;
 pub use compare::{Other, verify_with};
+pub use cose::{is_cose, verify_cose};
 use cosigned::Cosigned;
 use feed::Feed;
 use judge::Judge;
@@ -186,13 +188,11 @@ fn verify_heard(
             Some(Ok(listed)) => (keys, handovers) = listed,
             Some(Err(what)) => findings.add(None, format!("{KEYS} {what}")),
         }
-        let own = own_key.as_deref().map(parse_key);
-        if options.key.is_some() && own.is_some_and(|own| own.as_ref() != keys.current()) {
-            findings
-                .add(None, format!("{KEY} holds another key than the one that was given, and none that followed it"));
+        if own_key.as_deref().is_some_and(|own| parse_key(own).is_none_or(|own| !keys.holds(&own))) {
+            findings.add(None, format!("{KEY} holds another key than the one that was given, and none of its list"));
         }
         let listed = options.policy.map(Policy::logs).unwrap_or_default();
-        if !listed.is_empty() && !listed.iter().any(|log| log.public == trusted.public && log.name == trusted.name) {
+        if !listed.is_empty() && !listed.iter().any(|log| keys.holds(log)) {
             findings.add(None, "the policy lists logs, and not this one under this key".into());
         }
     });

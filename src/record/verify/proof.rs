@@ -8,13 +8,18 @@ pub(super) const MOST_HASHES: usize = 64;
 
 /// Whether the path proves that the leaf stands at `index` of the tree with this size and root.
 pub(in crate::record) fn includes(index: u64, leaf: &[u8; 32], size: u64, root: &[u8; 32], path: &[[u8; 32]]) -> bool {
+    root_by(index, leaf, size, path).as_ref() == Some(root)
+}
+
+/// The root of a tree of this size that has the leaf at `index`, if the path is one; `None` when no path there is like it.
+pub(super) fn root_by(index: u64, leaf: &[u8; 32], size: u64, path: &[[u8; 32]]) -> Option<[u8; 32]> {
     if index >= size || path.len() > MOST_HASHES {
-        return false;
+        return None;
     }
     let (mut at, mut last, mut hash) = (index, size - 1, *leaf);
     for sibling in path {
         if last == 0 {
-            return false;
+            return None;
         }
         if at & 1 == 1 || at == last {
             hash = node_hash(sibling, &hash);
@@ -26,7 +31,7 @@ pub(in crate::record) fn includes(index: u64, leaf: &[u8; 32], size: u64, root: 
         }
         (at, last) = (at >> 1, last >> 1);
     }
-    last == 0 && hash == *root
+    (last == 0).then_some(hash)
 }
 
 /// Whether the path proves that the tree of size `new` begins with all of the tree of size `old`.

@@ -91,6 +91,42 @@ fn a_proof_file_is_enough_by_itself() {
 }
 
 #[test]
+fn a_cose_receipt_holds_for_its_entry_and_its_key_alone() {
+    use crate::record::{FileKey, SigningKey};
+    use std::sync::Arc;
+    let der = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap().serialize_der();
+    let key: Arc<dyn SigningKey> = Arc::new(FileKey::from_pkcs8(&der).unwrap());
+    let mut forge = Forge::new();
+    forge.pair = ring::signature::Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der).unwrap();
+    forge.vkey = super::vkey_of(&forge.pair, super::forge::ORIGIN, Role::Log);
+    (0..150).for_each(|number| forge.exchange(number));
+    forge.write();
+    let source = Directory::new(&forge.path());
+    let log = Extract::open(&source, 0).unwrap();
+    let options = Options { key: Some(&forge.vkey), ..Options::default() };
+    for index in [0, 17, 255, 256, 299] {
+        let receipt = log.cose(index, &key).unwrap();
+        assert!(is_cose(&receipt));
+        let entry = log.entry(index).unwrap();
+        let report = verify_cose("r", &receipt, &entry, &options).unwrap();
+        assert!(report.verified && report.checkpointed == 300, "{}", report.render());
+        let other = log.entry(index ^ 1).unwrap();
+        assert_eq!(failed(&verify_cose("r", &receipt, &other, &options).unwrap()), ["inclusion"]);
+        let stranger = super::key(7, "osaka.example/log", Role::Log).1;
+        let foreign = Options { key: Some(&stranger), ..options };
+        assert!(failed(&verify_cose("r", &receipt, &entry, &foreign).unwrap()).contains(&"inclusion"));
+        for place in 0..receipt.len() {
+            let mut changed = receipt.clone();
+            changed[place] ^= 0x01;
+            let passes = verify_cose("r", &changed, &entry, &options).is_ok_and(|report| report.verified);
+            assert!(!passes, "changed at {place} of {} passes", receipt.len());
+        }
+    }
+    let keyless = Options { key: None, ..options };
+    assert_eq!(verify_cose("r", &log.cose(0, &key).unwrap(), b"x", &keyless).unwrap_err().code(), "verify_no_key");
+}
+
+#[test]
 fn provenance_names_who_did_what_with_what() {
     let forge = Forge::with(3);
     forge.write();

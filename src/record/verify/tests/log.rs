@@ -300,7 +300,7 @@ fn files(forge: &Forge) -> Vec<PathBuf> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(96))]
 
     /// Any byte of any file, changed in any way, is found. Alone the time at which the log says that it wrote a line of
     /// `cosigned/` is signed by nobody, and is not touched here.

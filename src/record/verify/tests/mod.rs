@@ -18,10 +18,16 @@ use crate::record::note::Note;
 /// A key pair that is the same in every run, and its vkey.
 pub(super) fn key(seed: u8, name: &str, role: Role) -> (Ed25519KeyPair, String) {
     let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+    let vkey = vkey_of(&pair, name, role);
+    (pair, vkey)
+}
+
+/// The vkey of a key pair.
+pub(super) fn vkey_of(pair: &Ed25519KeyPair, name: &str, role: Role) -> String {
     let kind = if role == Role::Log { LOG } else { COSIGNER };
     let bytes = [&[kind], pair.public_key().as_ref()].concat();
     let [a, b, c, d, ..] = sha256(&[name.as_bytes(), b"\n", &bytes].concat());
-    (pair, format!("{name}+{a:02x}{b:02x}{c:02x}{d:02x}+{}", STANDARD.encode(bytes)))
+    format!("{name}+{a:02x}{b:02x}{c:02x}{d:02x}+{}", STANDARD.encode(bytes))
 }
 
 /// A witness's signature line under this text.

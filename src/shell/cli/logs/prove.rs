@@ -2,19 +2,24 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
 use super::remote::{self, TlsOptions};
 use crate::record::extract::{Extract, provenance};
+use crate::record::{FileKey, SigningKey};
 use crate::shell::cli::Verdict;
+use crate::shell::cli::person::secret;
 use crate::types::ExchangeId;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// C2SP tlog-proof, with the entry in it
     TlogProof,
+    /// COSE receipt of inclusion (RFC 9942), with the entry beside it in FILE.jws
+    Cose,
     /// W3C PROV-JSON of the whole exchange
     Prov,
 }
@@ -35,6 +40,9 @@ pub(in crate::shell::cli) struct Options {
     /// Where it is written; standard output when absent
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    /// The log's private key, which signs a COSE receipt
+    #[arg(long, value_name = "FILE")]
+    log_key: Option<PathBuf>,
     #[command(flatten)]
     tls: TlsOptions,
 }
@@ -54,11 +62,27 @@ pub(in crate::shell::cli) fn prove(options: &Options) -> Result<Verdict> {
     };
     let text = match options.format {
         Format::TlogProof => log.proof_file(index)?,
+        Format::Cose => {
+            let (Some(key), Some(out)) = (&options.log_key, &options.out) else {
+                bail!("--format cose takes --log-key and --out");
+            };
+            let key: Arc<dyn SigningKey> = Arc::new(FileKey::from_pkcs8(&secret(key)?)?);
+            write(Some(&beside(out)), &log.entry(index)?)?;
+            write(Some(out), &log.cose(index, &key)?)?;
+            return Ok(Verdict::Yes);
+        }
         Format::Prov if entries.is_empty() => bail!("--format prov takes --exchange"),
         Format::Prov => serde_json::to_string_pretty(&provenance(log.origin(), &entries))? + "\n",
     };
     write(options.out.as_deref(), text.as_bytes())?;
     Ok(Verdict::Yes)
+}
+
+/// Where the entry of a COSE receipt lies, which does not hold it.
+pub(super) fn beside(receipt: &Path) -> PathBuf {
+    let mut name = receipt.as_os_str().to_owned();
+    name.push(".jws");
+    name.into()
 }
 
 /// Writes to a file, or to standard output.

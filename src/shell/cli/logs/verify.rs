@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 
+use super::prove::beside as entry_beside;
 use super::remote::{self, TlsOptions};
 use crate::record::proof::consistency;
 use crate::record::tiles::TileReader;
 use crate::record::verify::{
-    self as checks, MOST_POLICY, MOST_PROOF_FILE, Other, Parties, Policy, Report, Source, is_proof_file, verify_log,
-    verify_proof_file, verify_with,
+    self as checks, MOST_POLICY, MOST_PROOF_FILE, Other, Parties, Policy, Report, Source, is_cose, is_proof_file,
+    verify_cose, verify_log, verify_proof_file, verify_with,
 };
 use crate::shell::cli::Verdict;
 use crate::shell::cli::progress::Progress;
@@ -22,7 +23,7 @@ const MOST_JWKS: u64 = 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub(in crate::shell::cli) struct Options {
-    /// A log's directory or address, an exported bundle, or a proof file
+    /// A log's directory or address, an exported bundle, a proof file or a COSE receipt
     what: String,
     /// The key that the log must be signed with: a verifier key, or a file that holds one
     #[arg(long, value_name = "KEY")]
@@ -54,6 +55,8 @@ enum What {
     Log(Box<dyn Source>),
     Bundle(String, BufReader<File>),
     Proof(String, Vec<u8>),
+    /// A COSE receipt, and the entry that lies beside it.
+    Cose(String, Vec<u8>, Vec<u8>),
 }
 
 pub(in crate::shell::cli) fn verify(options: &Options) -> Result<Verdict> {
@@ -104,7 +107,8 @@ fn judge(
     };
     match what {
         What::Proof(name, file) if others.is_empty() => Ok(verify_proof_file(&name, &file, &checked)?),
-        What::Proof(..) => bail!("a proof is about one entry: there is nothing to compare"),
+        What::Cose(name, file, entry) if others.is_empty() => Ok(verify_cose(&name, &file, &entry, &checked)?),
+        What::Proof(..) | What::Cose(..) => bail!("a proof is about one entry: there is nothing to compare"),
         What::Log(log) => {
             let source = TileReader::new(Borrowed(&*log));
             let prove = |old, new| consistency(old, new, |level, index| source.node(level, index, new));
@@ -135,7 +139,7 @@ fn beside(
         let other = match other {
             What::Log(log) => Other::Log(&**log),
             What::Bundle(name, file) => Other::Bundle(name.clone(), file as &mut dyn BufRead),
-            What::Proof(..) => bail!("a proof is about one entry: there is nothing to compare"),
+            What::Proof(..) | What::Cose(..) => bail!("a proof is about one entry: there is nothing to compare"),
         };
         pairs.push((other, options.with_keys.get(place).map(String::as_str)));
     }
@@ -148,6 +152,10 @@ fn open(place: &str, tls: &TlsOptions) -> Result<What> {
         return Ok(What::Log(remote::open(place, tls)?));
     }
     let mut file = BufReader::new(File::open(place).with_context(|| place.to_owned())?);
+    if is_cose(file.fill_buf().with_context(|| place.to_owned())?) {
+        let entry = read_file(&entry_beside(Path::new(place)), MOST_PROOF_FILE)?;
+        return Ok(What::Cose(place.to_owned(), read_file(Path::new(place), MOST_PROOF_FILE)?, entry));
+    }
     if is_proof_file(file.fill_buf().with_context(|| place.to_owned())?) {
         return Ok(What::Proof(place.to_owned(), read_file(Path::new(place), MOST_PROOF_FILE)?));
     }

@@ -118,7 +118,9 @@ fn a_cose_receipt_holds_for_its_entry_and_its_key_alone() {
         for place in 0..receipt.len() {
             let mut changed = receipt.clone();
             changed[place] ^= 0x01;
-            let passes = verify_cose("r", &changed, &entry, &options).is_ok_and(|report| report.verified);
+            // The size of the tree is not signed, and for some places several sizes have one path: the report says so.
+            let passes = verify_cose("r", &changed, &entry, &options)
+                .is_ok_and(|report| report.verified && report.checkpointed == 300);
             assert!(!passes, "changed at {place} of {} passes", receipt.len());
         }
     }

@@ -39,6 +39,10 @@ struct Receipt {
 pub fn verify_cose(name: &str, file: &[u8], entry: &[u8], options: &Options<'_>) -> Result<Report, VerifyError> {
     let form = |what| VerifyError::Form { name: name.to_owned(), what };
     let signed = CoseSign1::from_tagged_slice(file).map_err(|_| form("it is not a COSE_Sign1"))?;
+    // One receipt has one spelling: bytes that say the same in another way were touched by somebody.
+    if signed.clone().to_tagged_vec().ok().as_deref() != Some(file) {
+        return Err(form("it is not spelt as a receipt is"));
+    }
     let receipt = read(&signed).ok_or_else(|| form("it is not a receipt of inclusion in a tree of RFC 9162"))?;
     let (key, vkey) = trusted_key_of(options.key.ok_or_else(|| VerifyError::NoKey(name.to_owned()))?)?;
     let keys = Signing::one(key.clone());

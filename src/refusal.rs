@@ -241,7 +241,7 @@ fn explain(code: &str) -> (StatusCode, &'static str) {
         "upstream_timeout" | "upstream_connect_timeout" => {
             (S::GATEWAY_TIMEOUT, "The data service did not answer in time.")
         }
-        "record_unavailable" | "record_busy" | "record_signing_failed" | "entry_too_large" => {
+        "record_unavailable" | "record_busy" | "record_full" | "record_signing_failed" | "entry_too_large" => {
             (S::SERVICE_UNAVAILABLE, "The exchange cannot be recorded, so nothing is exchanged.")
         }
         "log_entries_private" => {

@@ -4,17 +4,24 @@
 //! overwrite others does not. So the file is kept longer than the log by a stretch of zeros, which the next batches
 //! overwrite. They are real zeros: a hole, or space that was only reserved, would cost at its first write what growing
 //! costs.
+//!
+//! The zeros are also the reserve for a disk that fills up. No batch is ever written but into zeros, so that a batch
+//! never lacks room: when the zeros cannot be renewed, the log takes no new exchanges, and what is left of the zeros
+//! is for the outcomes of those under way.
 
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+use std::sync::Arc;
 
-/// The zeros that are written behind a batch that no longer fits in those there are. Large enough that few batches pay
-/// for growing, small enough that the one that does is not held up for long.
+use super::store::{Directory, Disk, Trouble, WAL};
+
+/// The zeros that are written behind the reserve when it is touched. Large enough that few batches pay for growing,
+/// small enough that the one that does is not held up for long.
 pub(super) const STEP: u64 = 1024 * 1024;
 
 /// Zeros, to write and to compare with.
-static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+pub(super) static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// How many of the bytes are left without the zeros at their end.
 pub(super) fn written(bytes: &[u8]) -> usize {
@@ -29,105 +36,89 @@ pub(super) fn written(bytes: &[u8]) -> usize {
     rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
-/// What the log file asks of the file system. A seam, so that tests can have little room and cut the power.
-pub(super) trait Place: Send {
-    /// Writes all bytes, the first of them at `offset`.
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Cuts the file to this length.
-    fn set_len(&self, length: u64) -> io::Result<()>;
-    /// Makes the bytes and the length durable.
-    fn sync_data(&self) -> io::Result<()>;
-}
-
-impl Place for File {
-    fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        FileExt::write_all_at(self, bytes, offset)
-    }
-
-    fn set_len(&self, length: u64) -> io::Result<()> {
-        Self::set_len(self, length)
-    }
-
-    fn sync_data(&self) -> io::Result<()> {
-        // fdatasync: it carries the file's new length when there is one, which is all that reading back needs.
-        Self::sync_data(self)
-    }
-}
-
 /// The log file as its only writer holds it.
-pub(super) struct Ahead<P = File> {
-    place: P,
+pub(super) struct Ahead {
+    disk: Arc<dyn Disk>,
+    file: File,
+    path: PathBuf,
     /// Where the next batch goes.
     end: u64,
     /// Where the file ends; from `end` to here it holds zeros.
     length: u64,
-    /// Zeros are not tried before the log has grown to here.
-    next_try: u64,
+    /// Zeros that are there before they are needed.
+    reserve: u64,
 }
 
-impl<P: Place> Ahead<P> {
-    /// A file that ends with its log, at `end`.
-    pub(super) const fn new(place: P, end: u64) -> Self {
-        Self { place, end, length: end, next_try: 0 }
+impl Ahead {
+    /// A file with its log up to `end` and zeros up to `length`.
+    pub(super) fn new(directory: &Directory, file: File, end: u64, length: u64, reserve: u64) -> Self {
+        Self { disk: Arc::clone(&directory.disk), file, path: directory.file(WAL), end, length, reserve }
     }
 
-    /// Writes a batch behind the last one, and zeros behind it when it used up those there were.
-    ///
-    /// The zeros come last, so that a batch never lacks the room they took; and without room for them the log goes on
-    /// as long as there is room for its batches.
-    pub(super) fn append(&mut self, batch: &[u8]) -> io::Result<()> {
-        self.place.write_all_at(batch, self.end)?;
+    /// Where the log ends, in bytes.
+    pub(super) const fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Whether the zeros are to be renewed.
+    pub(super) const fn is_low(&self) -> bool {
+        self.length - self.end < self.reserve || self.length == self.end
+    }
+
+    /// Whether a batch of so many bytes fits in the zeros.
+    pub(super) const fn fits(&self, bytes: usize) -> bool {
+        bytes as u64 <= self.length - self.end
+    }
+
+    /// Writes a batch behind the last one, into zeros.
+    pub(super) fn append(&mut self, batch: &[u8]) -> Result<(), Trouble> {
+        // Room cannot be wanting here; a file system that says so is not one to write a log on.
+        self.disk.write(&self.file, &self.path, batch, self.end).map_err(Trouble::fatal("a write failed"))?;
         self.end += batch.len() as u64;
-        if self.end <= self.length {
-            return Ok(());
-        }
-        self.length = self.end;
-        if self.end < self.next_try {
-            return Ok(());
-        }
-        match self.zero(self.end, self.end + STEP) {
-            Ok(()) => self.length = self.end + STEP,
-            Err(error) if is_want_of_room(&error) => {
-                // What zeros there are go back: others may need the room more, the next checkpoint among them.
-                self.place.set_len(self.end)?;
-                self.next_try = self.end + STEP;
-                tracing::warn!(error = %error, "no room to write the record log ahead; it goes on, slower");
-            }
-            Err(error) => return Err(error),
-        }
         Ok(())
     }
 
-    fn zero(&self, from: u64, to: u64) -> io::Result<()> {
-        let mut at = from;
-        while at < to {
-            let piece = usize::try_from(to - at).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
-            self.place.write_all_at(&ZEROS[..piece], at)?;
-            at += piece as u64;
+    /// Writes zeros behind those there are, so that there is the reserve again and room for `bytes` more.
+    pub(super) fn extend(&mut self, bytes: usize) -> Result<(), Trouble> {
+        let target = self.end + self.reserve.max(bytes as u64) + STEP;
+        let mut at = self.length;
+        while at < target {
+            let piece = usize::try_from(target - at).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
+            let zeroed = self.disk.write(&self.file, &self.path, &ZEROS[..piece], at);
+            match zeroed.map_err(Trouble::of("the log could not be written ahead")) {
+                Ok(()) => at += piece as u64,
+                Err(Trouble::Room(error)) => {
+                    // What zeros there are beyond go back: others may need the room more, the checkpoint among them.
+                    self.cut(self.length)?;
+                    return Err(Trouble::Room(error));
+                }
+                Err(fatal) => return Err(fatal),
+            }
         }
+        self.length = self.length.max(target);
         Ok(())
     }
 
     /// Makes everything that was written durable, zeros and all.
-    pub(super) fn sync(&self) -> io::Result<()> {
-        self.place.sync_data()
+    pub(super) fn sync(&self) -> Result<(), Trouble> {
+        self.disk.sync(&self.file, &self.path).map_err(Trouble::fatal("a sync failed"))
     }
 
     /// Cuts the zeros off: a log at rest takes no more room than its entries.
-    pub(super) fn close(&mut self) -> io::Result<()> {
-        self.place.set_len(self.end)?;
+    pub(super) fn close(&mut self) -> Result<(), Trouble> {
+        self.cut(self.end)?;
         self.length = self.end;
-        self.place.sync_data()
+        self.sync()
     }
 
-    /// The same file behind another seam.
-    #[cfg(test)]
-    pub(super) fn on<Q: Place>(self, wrap: impl FnOnce(P) -> Q) -> Ahead<Q> {
-        Ahead { place: wrap(self.place), end: self.end, length: self.length, next_try: self.next_try }
+    /// The bytes from here to where the log ends.
+    pub(super) fn read_from(&self, start: u64) -> std::io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(self.end - start).unwrap_or(usize::MAX)];
+        self.file.read_exact_at(&mut bytes, start)?;
+        Ok(bytes)
     }
-}
 
-fn is_want_of_room(error: &io::Error) -> bool {
-    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
-    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+    fn cut(&self, length: u64) -> Result<(), Trouble> {
+        self.disk.cut(&self.file, &self.path, length).map_err(Trouble::fatal("the log could not be cut to its length"))
+    }
 }

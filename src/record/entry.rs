@@ -309,6 +309,39 @@ pub struct ReceiptEntry<'a> {
     pub signatures: [SignatureRef<'a>; 1],
 }
 
+/// What an entry means for the pairing of decisions and outcomes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Means {
+    /// From here on data may flow, and an outcome is owed.
+    Opens(ExchangeId),
+    /// The exchange is over.
+    Ends(ExchangeId),
+    /// Nothing opens or ends.
+    Neither,
+}
+
+/// Whatever a log takes as an entry.
+pub trait Entry: Serialize {
+    /// What it means. The writer believes it, so that it need not read what it writes.
+    fn means(&self) -> Means {
+        Means::Neither
+    }
+}
+
+impl Entry for DecisionEntry<'_> {
+    fn means(&self) -> Means {
+        if self.decision == Verdict::Permit { Means::Opens(self.exchange) } else { Means::Neither }
+    }
+}
+
+impl Entry for OutcomeEntry<'_> {
+    fn means(&self) -> Means {
+        Means::Ends(self.exchange)
+    }
+}
+
+impl Entry for ReceiptEntry<'_> {}
+
 /// As much of a payload as pairing decisions with outcomes needs.
 #[derive(Debug, Deserialize)]
 pub(super) struct Outline<'a> {

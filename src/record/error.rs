@@ -33,6 +33,9 @@ pub enum RecordError {
     /// More entries that nobody waits for are queued than the log keeps in memory.
     #[error("the log's queue is full")]
     Busy,
+    /// The disk has no room for more exchanges. It takes some again as soon as there is.
+    #[error("there is no room on the disk for the log")]
+    Full,
     /// Another process has this log, or this store of inputs, open.
     #[error("another process writes in {}", .0.display())]
     Locked(PathBuf),
@@ -74,6 +77,7 @@ impl RecordError {
             Self::Origin(_) => "log_origin_invalid",
             Self::Unavailable(_) => "record_unavailable",
             Self::Busy => "record_busy",
+            Self::Full => "record_full",
             Self::Locked(_) => "log_locked",
             Self::Foreign(_) => "log_foreign",
             Self::Corrupt(_) => "log_corrupt",

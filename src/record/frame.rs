@@ -4,10 +4,9 @@ use std::io::{self, BufRead as _, BufReader, Read, Seek, SeekFrom};
 
 use super::ahead::written;
 use super::entry::MAX_ENTRY;
+use super::head::Head;
 use super::queue::BATCH_ENTRIES;
 
-/// The first bytes of the file: name and version.
-pub(super) const FILE_HEADER: [u8; 16] = *b"sekisho-wal\n\0\0\0\x01";
 /// Bytes of a frame before its data.
 pub(super) const FRAME_HEADER: usize = 16;
 
@@ -61,6 +60,9 @@ pub(super) enum Fault {
 /// Reads frames one after another, holding one at a time.
 pub(super) struct Frames<R> {
     source: BufReader<R>,
+    head: Head,
+    /// Frames read so far.
+    count: u64,
     data: Vec<u8>,
     offset: u64,
 }
@@ -84,11 +86,19 @@ impl<R: Read + Seek> Frames<R> {
     /// Starts at the beginning of a log file.
     pub(super) fn open(source: R) -> Result<Self, Fault> {
         let mut source = BufReader::with_capacity(READ_BUFFER, source);
-        let mut header = [0u8; FILE_HEADER.len()];
-        if read_up_to(&mut source, &mut header)? != header.len() || header != FILE_HEADER {
-            return Err(Fault::Header);
-        }
-        Ok(Self { source, data: Vec::new(), offset: FILE_HEADER.len() as u64 })
+        let head = Head::read(&mut source)?;
+        let offset = head.length();
+        Ok(Self { source, head, count: 0, data: Vec::new(), offset })
+    }
+
+    /// The index that the next frame should have.
+    pub(super) const fn place(&self) -> u64 {
+        self.head.base.saturating_add(self.count)
+    }
+
+    /// What the file says of itself.
+    pub(super) const fn head(&self) -> &Head {
+        &self.head
     }
 
     /// Where the next frame starts, in bytes from the beginning of the file.
@@ -108,6 +118,7 @@ impl<R: Read + Seek> Frames<R> {
             match self.look()? {
                 Found::Frame(index) => {
                     self.offset += (FRAME_HEADER + self.data.len()) as u64;
+                    self.count += 1;
                     return Ok(Some(Frame { index, data: &self.data }));
                 }
                 Found::End => return Ok(None),
@@ -198,7 +209,7 @@ fn checked_index(head: &[u8; FRAME_HEADER], data: &[u8]) -> Option<u64> {
 }
 
 /// Fills as much of `buffer` as the source has.
-fn read_up_to(source: &mut impl Read, buffer: &mut [u8]) -> Result<usize, Fault> {
+pub(super) fn read_up_to(source: &mut impl Read, buffer: &mut [u8]) -> Result<usize, Fault> {
     let mut filled = 0;
     while filled < buffer.len() {
         match source.read(&mut buffer[filled..]) {

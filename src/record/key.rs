@@ -66,6 +66,7 @@ mod tests {
 
     use super::*;
     use crate::record::Signer;
+    use crate::record::{Ended, OutcomeEntry};
 
     /// A token that was pulled out.
     struct Gone;
@@ -83,7 +84,9 @@ mod tests {
     #[test]
     fn a_key_that_does_not_sign_seals_nothing() {
         let signer = Signer::new(Arc::new(Gone));
-        let refused = signer.seal(&serde_json::json!({"kind": "decision"})).unwrap_err();
+        let now = crate::types::Timestamp::from_seconds(1);
+        let closing = OutcomeEntry::new(crate::types::ExchangeId::new(now), now, Ended::Unknown);
+        let refused = signer.seal(&closing).unwrap_err();
         assert_eq!(refused.code(), "record_signing_failed");
         assert_eq!(signer.public_key(), &[7; 32]);
     }

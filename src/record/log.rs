@@ -1,5 +1,6 @@
 //! The log as the rest of the gateway holds it: append, wait, close.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,21 +8,27 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::{oneshot, watch};
 
-use super::entry::{Ended, OutcomeEntry};
+use super::entry::{Ended, Entry, OutcomeEntry};
 use super::error::RecordError;
+use super::handover::{End, Handover};
 use super::ledger::Ledger;
 use super::note;
-use super::queue::{Fate, Queue, Stage};
+use super::publisher::Publisher;
+use super::queue::{Fate, Full, Queue, Stage};
 use super::recover::{Recovered, recover};
 use super::signer::{Sealed, Signer};
-use super::store::{Directory, Disk, Storage};
-use super::writer;
+use super::store::{Directory, Disk, RealDisk, Trouble};
+use super::writer::{self, Rhythm};
 use crate::types::Clock;
 
 /// How long an entry that nobody waits for may wait for company before it is synced on its own.
 const LINGER: Duration = Duration::from_millis(20);
-/// How long entries may be durable before a signed checkpoint covers them.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// How long entries may be durable before a signed checkpoint over them is begun: it is out within the second.
+const CHECKPOINT_EVERY: Duration = Duration::from_millis(750);
+/// Reading so much at opening takes no longer than a second; renewing it costs a moment every so many entries.
+const ROTATE_AFTER: u64 = 64 * 1024 * 1024;
+/// Twice what the queue holds of entries that somebody waits for: they may all be in it when the disk fills up.
+const RESERVE: u64 = 8 * 1024 * 1024;
 /// Open exchanges that recovery closes in one batch: far below what a batch may have in bytes.
 const CLOSED_AT_ONCE: usize = 256;
 
@@ -34,15 +41,26 @@ pub struct LogConfig {
     pub origin: String,
     /// How long an entry of [`Log::append_soon`] may wait before it is synced on its own. 20 ms.
     pub linger: Duration,
-    /// How long entries may be durable before a checkpoint covers them. One second.
+    /// How long entries may be durable before a checkpoint over them is begun. Three quarters of a second.
     pub checkpoint_every: Duration,
+    /// How many bytes of the write-ahead log tiles make superfluous before it is renewed. 64 MiB.
+    pub rotate_after: u64,
+    /// Zeros that the write-ahead log has before they are needed, for outcomes when the disk is full. 8 MiB.
+    pub reserve: u64,
 }
 
 impl LogConfig {
     /// A log with the default times.
     pub fn new(directory: impl Into<PathBuf>, origin: impl Into<String>) -> Self {
         let (directory, origin) = (directory.into(), origin.into());
-        Self { directory, origin, linger: LINGER, checkpoint_every: CHECKPOINT_EVERY }
+        Self {
+            directory,
+            origin,
+            linger: LINGER,
+            checkpoint_every: CHECKPOINT_EVERY,
+            rotate_after: ROTATE_AFTER,
+            reserve: RESERVE,
+        }
     }
 }
 
@@ -61,6 +79,9 @@ impl std::fmt::Display for EntryIndex {
 pub enum Health {
     /// It does.
     Accepting,
+    /// Not now: the disk has no room. Outcomes of exchanges under way are still taken, and everything else again as
+    /// soon as there is room.
+    Full,
     /// It was closed.
     Closed,
     /// Its disk failed; only opening it again helps.
@@ -100,6 +121,7 @@ pub struct Log(Arc<Owner>);
 
 struct Owner {
     queue: Arc<Queue>,
+    handover: Arc<Handover>,
     signer: Signer,
     directory: PathBuf,
     origin: String,
@@ -123,48 +145,57 @@ impl Log {
     /// [`RecordError::Foreign`] when the log is not what its key last signed; [`RecordError::Origin`];
     /// [`RecordError::Io`].
     pub fn open(config: LogConfig, signer: Signer, clock: Arc<dyn Clock>) -> Result<Self, RecordError> {
-        Self::open_on(config, signer, &*clock, |disk| Box::new(disk))
+        Self::open_on(config, signer, &*clock, Arc::new(RealDisk))
     }
 
-    /// Opens the log with a storage of the caller's making around the disk.
+    /// Opens the log on a disk of the caller's making.
     pub(super) fn open_on(
         config: LogConfig,
         signer: Signer,
         clock: &dyn Clock,
-        wrap: impl FnOnce(Disk) -> Box<dyn Storage>,
+        disk: Arc<dyn Disk>,
     ) -> Result<Self, RecordError> {
-        let LogConfig { directory: path, origin, linger, checkpoint_every } = config;
+        let LogConfig { directory: path, origin, linger, checkpoint_every, rotate_after, reserve } = config;
         if !note::is_key_name(&origin) {
             return Err(RecordError::Origin(origin));
         }
-        let directory = Directory::open(&path)?;
-        let Recovered { tree, published, open, wal, end } = recover(&directory, &origin, &signer)?;
-        let storage = wrap(Disk::new(directory, wal, end));
+        let directory = Arc::new(Directory::open(&path, disk)?);
+        let Recovered { edge, published, beyond, open, wal, base } = recover(&directory, &origin, &signer, reserve)?;
+        let next = published.size + beyond.len() as u64;
+        let mut ledger = Ledger {
+            directory: Arc::clone(&directory),
+            wal,
+            next,
+            open,
+            covered: base,
+            ends: VecDeque::new(),
+            frames: Vec::new(),
+            rotate_after,
+            start: base.1,
+            reserve,
+        };
         let (published, receiver) = watch::channel(Arc::new(published));
-        let mut ledger =
-            Ledger { storage, signer: signer.clone(), origin: origin.clone(), tree, published, frames: Vec::new() };
-        for exchanges in open.chunks(CLOSED_AT_ONCE) {
-            let close = |exchange| signer.seal(&OutcomeEntry::new(exchange, clock.now(), Ended::Unknown));
-            let outcomes = exchanges.iter().copied().map(close).collect::<Result<Vec<_>, _>>()?;
-            ledger.write(outcomes.iter().map(Sealed::as_bytes))?;
-            ledger.grow(outcomes.iter().map(Sealed::as_bytes));
-        }
-        if !open.is_empty() {
-            tracing::warn!(exchanges = open.len(), "closed exchanges whose outcome is unknown");
-        }
-        if ledger.has_grown() {
-            ledger.checkpoint()?;
-        }
-        let queue = Arc::new(Queue::new(ledger.next_index()));
-        writer::start(ledger, &queue, linger, checkpoint_every).map_err(RecordError::io(&path))?;
-        Ok(Self(Arc::new(Owner { queue, signer, directory: path, origin, published: receiver })))
+        let mut publisher = Publisher::new(directory, signer.clone(), origin.clone(), edge, published);
+        beyond.iter().for_each(|entry| publisher.take(entry));
+        drop(beyond);
+        close_open(&mut ledger, &mut publisher, &signer, clock).map_err(|trouble| trouble.into_error(&path))?;
+        let handover = Arc::new(Handover::default());
+        publisher.publish(&handover).map_err(|trouble| trouble.into_error(&path))?;
+        publisher.sweep(base.0);
+        handover.publish(publisher.size());
+        // Everything there is is covered now.
+        (ledger.covered, ledger.ends) = ((ledger.next, ledger.wal.end()), VecDeque::new());
+        let queue = Arc::new(Queue::new(ledger.next));
+        writer::start(ledger, publisher, &queue, &handover, Rhythm { linger, checkpoint_every })
+            .map_err(RecordError::io(&path))?;
+        Ok(Self(Arc::new(Owner { queue, handover, signer, directory: path, origin, published: receiver })))
     }
 
     /// Signs an entry with the log's key.
     ///
     /// # Errors
     /// As [`Signer::seal`].
-    pub fn seal(&self, entry: &impl Serialize) -> Result<Sealed, RecordError> {
+    pub fn seal(&self, entry: &impl Entry) -> Result<Sealed, RecordError> {
         self.0.signer.seal(entry)
     }
 
@@ -173,7 +204,8 @@ impl Log {
     /// A caller that gives up waiting may leave the entry in the log.
     ///
     /// # Errors
-    /// [`RecordError::Unavailable`] when the log takes no entries or the disk failed; whether the entry stands is then
+    /// [`RecordError::Full`] while the disk has no room; [`RecordError::Unavailable`] when the log takes no entries or the
+    /// disk failed; whether the entry stands is then
     /// for the next opening to find out.
     pub async fn append(&self, entry: Sealed) -> Result<EntryIndex, RecordError> {
         self.queue(entry).await?.durable().await
@@ -183,7 +215,7 @@ impl Log {
     /// entry is in the queue: once this returns it is, and entries that are queued later follow it.
     ///
     /// # Errors
-    /// [`RecordError::Unavailable`] when the log takes no entries.
+    /// [`RecordError::Full`] while the disk has no room, [`RecordError::Unavailable`] when the log takes no entries.
     pub async fn queue(&self, entry: Sealed) -> Result<Pending, RecordError> {
         self.0.queue.push_waiting(entry).await.map(Pending)
     }
@@ -223,11 +255,13 @@ impl Log {
     pub fn fail(&self, why: &RecordError) {
         tracing::error!(code = why.code(), error = %why, "the record log takes no more entries");
         self.0.queue.end(Stage::Failed(why.to_string().into()));
+        self.0.handover.end(End::Abort);
     }
 
     /// Whether it takes entries.
     pub fn health(&self) -> Health {
         match self.0.queue.stage() {
+            Stage::Open if self.0.queue.is_full(Full::Ahead) || self.0.queue.is_full(Full::Tiles) => Health::Full,
             Stage::Open => Health::Accepting,
             Stage::Closing | Stage::Closed => Health::Closed,
             Stage::Failed(why) => Health::Failed(why),
@@ -253,4 +287,28 @@ impl Log {
     pub fn origin(&self) -> &str {
         &self.0.origin
     }
+}
+
+/// Closes the exchanges that were open when the log was last written.
+fn close_open(
+    ledger: &mut Ledger,
+    publisher: &mut Publisher,
+    signer: &Signer,
+    clock: &dyn Clock,
+) -> Result<(), Trouble> {
+    let mut open: Vec<_> = ledger.open.iter().map(|(exchange, order)| (*order, *exchange)).collect();
+    open.sort_unstable();
+    for exchanges in open.chunks(CLOSED_AT_ONCE) {
+        let close = |(_, exchange): &_| signer.seal(&OutcomeEntry::new(*exchange, clock.now(), Ended::Unknown));
+        let outcomes = exchanges.iter().map(close).collect::<Result<Vec<_>, _>>().map_err(Trouble::Fatal)?;
+        ledger.encode(outcomes.iter().map(Sealed::as_bytes));
+        ledger.make_room()?;
+        ledger.write(false).map_err(Trouble::Fatal)?;
+        ledger.wrote(outcomes.iter());
+        outcomes.iter().for_each(|outcome| publisher.take(outcome.as_bytes()));
+    }
+    if !open.is_empty() {
+        tracing::warn!(exchanges = open.len(), "closed exchanges whose outcome is unknown");
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! The Merkle tree of RFC 6962, section 2.1, grown one leaf at a time in logarithmic memory.
+//! The hashes of the Merkle tree of RFC 6962, section 2.1.
 
 use crate::types::{Digest, Hasher};
 
@@ -18,38 +18,20 @@ pub(super) fn node_hash(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     *Digest::of(&bytes).as_bytes()
 }
 
-/// The right edge of the tree: the roots of its complete subtrees, largest first. One for each bit set in the size.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Frontier {
-    size: u64,
-    subtrees: Vec<[u8; 32]>,
+/// Root of the tree without leaves: the hash of nothing.
+pub(super) fn no_leaves() -> [u8; 32] {
+    *Digest::of(b"").as_bytes()
 }
 
-impl Frontier {
-    /// Leaves in the tree.
-    pub(super) const fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// Adds one leaf.
-    pub(super) fn push(&mut self, leaf: [u8; 32]) {
-        let mut node = leaf;
-        // Each trailing one bit of the size is a complete subtree that the new leaf completes to a larger one.
-        for _ in 0..self.size.trailing_ones() {
-            if let Some(left) = self.subtrees.pop() {
-                node = node_hash(&left, &node);
-            }
-        }
-        self.subtrees.push(node);
-        self.size += 1;
-    }
-
-    /// The root; for no leaves the hash of nothing.
-    pub(super) fn root(&self) -> [u8; 32] {
-        let fold = |right: [u8; 32], left: &[u8; 32]| node_hash(left, &right);
-        match self.subtrees.split_last() {
-            None => *Digest::of(b"").as_bytes(),
-            Some((last, larger)) => larger.iter().rev().fold(*last, fold),
+/// Root of a complete subtree over these nodes, whose number is a power of two.
+pub(super) fn subtree(nodes: &[[u8; 32]]) -> [u8; 32] {
+    match nodes {
+        [] => no_leaves(),
+        [node] => *node,
+        [left, right] => node_hash(left, right),
+        _ => {
+            let (left, right) = nodes.split_at(nodes.len() / 2);
+            node_hash(&subtree(left), &subtree(right))
         }
     }
 }

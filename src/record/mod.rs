@@ -55,10 +55,13 @@
 mod ahead;
 mod cosigned;
 mod day;
+mod edge;
 mod entry;
 mod error;
 pub mod extract;
 mod frame;
+mod handover;
+mod head;
 mod inputs;
 mod jws;
 mod key;
@@ -70,6 +73,7 @@ mod merkle;
 mod note;
 mod on_disk;
 pub mod proof;
+mod publisher;
 mod queue;
 mod read;
 mod recover;
@@ -91,8 +95,8 @@ mod tests;
 
 pub use cosigned::{COSIGNED, Cosigned, CosignedFiles, end_of_lines, is_day};
 pub use entry::{
-    ApprovalRef, Carried, DecisionEntry, Direction, Ended, MAX_ENTRY, OutcomeEntry, PassRef, PolicyRef, Reason,
-    ReceiptEntry, RequestLine, SignatureRef, Signed, Verdict,
+    ApprovalRef, Carried, DecisionEntry, Direction, Ended, Entry, MAX_ENTRY, Means, OutcomeEntry, PassRef, PolicyRef,
+    Reason, ReceiptEntry, RequestLine, SignatureRef, Signed, Verdict,
 };
 pub use error::RecordError;
 pub use inputs::{Declaration, InputConfig, InputHealth, InputStore, Lookup, StoredInputs};

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::error::RecordError;
 use super::log::Published;
-use super::merkle::Frontier;
+use super::merkle::no_leaves;
 use super::note::{Checkpoint, Note};
 use super::signer::Signer;
 use super::store::CHECKPOINT;
@@ -26,7 +26,7 @@ pub fn published_on_disk(directory: &Path, origin: &str, signer: &Signer) -> Res
     match File::open(&path).and_then(|file| file.take(MOST_BYTES).read_to_string(&mut note)) {
         Ok(_) => {}
         Err(error) if error.kind() == ErrorKind::NotFound => {
-            let empty = Checkpoint { origin: origin.to_owned(), size: 0, root: Frontier::default().root() };
+            let empty = Checkpoint { origin: origin.to_owned(), size: 0, root: no_leaves() };
             return Ok(Published { size: 0, root: empty.root, note: signer.note(&empty)? });
         }
         Err(error) => return Err(RecordError::io(&path)(error)),

@@ -1,7 +1,7 @@
 //! Between the exchanges and the writer: a bounded queue that wakes the writer no more often than it must.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -91,6 +91,18 @@ pub(super) struct Queue {
     soon_room: Semaphore,
     /// Entries that are durable.
     durable: AtomicU64,
+    /// What there is no room for: bits of [`Full`].
+    full: AtomicU8,
+}
+
+/// What there may be no room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Full {
+    /// The zeros ahead of the log.
+    Ahead = 1,
+    /// Tiles and checkpoints.
+    Tiles = 2,
 }
 
 /// When the writer sleeps and for how long.
@@ -104,8 +116,8 @@ pub(super) struct Pace {
     pub(super) patience: Duration,
     /// How long entries that nobody waits for may wait for company.
     pub(super) linger: Duration,
-    /// When a checkpoint is due.
-    pub(super) checkpoint_at: Option<Instant>,
+    /// When the writer wants to look for room again.
+    pub(super) again_at: Option<Instant>,
 }
 
 /// What the writer should do now.
@@ -113,8 +125,8 @@ pub(super) struct Pace {
 pub(super) enum Work {
     /// Write the batch that was handed over.
     Batch,
-    /// Publish a checkpoint.
-    Checkpoint,
+    /// Look for room again.
+    Again,
     /// Everything queued is written and nothing more will come.
     Finish,
     /// The log failed: nothing may be written any more.
@@ -136,13 +148,17 @@ impl Queue {
             waiting_room: Semaphore::new(ROOM as usize),
             soon_room: Semaphore::new(ROOM as usize),
             durable: AtomicU64::new(durable),
+            full: AtomicU8::new(0),
         }
     }
 
-    /// Queues an entry once there is room for it.
+    /// Queues an entry once there is room for it in the queue. Without room on the disk it is refused.
     pub(super) async fn push_waiting(&self, entry: Sealed) -> Result<oneshot::Receiver<Fate>, RecordError> {
         let cost = cost(&entry);
         let room = self.waiting_room.acquire_many(cost).await.map_err(|_| self.unavailable())?;
+        if self.full.load(Ordering::Acquire) != 0 {
+            return Err(RecordError::Full);
+        }
         let fate = self.push(entry, Urgency::Waiting, cost)?;
         // The writer gives the room back.
         room.forget();
@@ -228,6 +244,35 @@ impl Queue {
         }
     }
 
+    /// There is no room: what somebody would wait for is refused, and what is queued stays queued.
+    pub(super) fn wants_room(&self, full: Full) {
+        self.full.fetch_or(full as u8, Ordering::AcqRel);
+    }
+
+    /// There is room again. Always `None`: there is nothing to look for.
+    pub(super) fn has_room(&self, full: Full) -> Option<Instant> {
+        if self.is_full(full) && self.full.fetch_and(!(full as u8), Ordering::AcqRel) == full as u8 {
+            tracing::info!("there is room for the record log again");
+        }
+        None
+    }
+
+    pub(super) fn is_full(&self, full: Full) -> bool {
+        self.full.load(Ordering::Acquire) & full as u8 != 0
+    }
+
+    /// Rests until then. Says whether the queue was closed or failed meanwhile.
+    pub(super) fn rest(&self, until: Instant) -> bool {
+        let mut state = self.lock();
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if state.stage != Stage::Open || left.is_zero() {
+                return state.stage != Stage::Open;
+            }
+            state = self.wake.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
     fn turn_away(&self) {
         self.waiting_room.close();
         self.soon_room.close();
@@ -263,7 +308,7 @@ impl Queue {
 
     /// Sleeps until there is something to do, and says what. A batch is moved into `batch`, oldest entry first.
     pub(super) fn next(&self, batch: &mut Vec<Queued>, pace: Pace) -> Work {
-        let Pace { expected, patience, linger, checkpoint_at } = pace;
+        let Pace { expected, patience, linger, again_at } = pace;
         let mut state = self.lock();
         let start = Instant::now();
         let gather_until = start + patience;
@@ -275,8 +320,8 @@ impl Queue {
             if matches!(state.stage, Stage::Failed(_)) {
                 return Work::Stop;
             }
-            if checkpoint_at.is_some_and(|at| now >= at) {
-                return Work::Checkpoint;
+            if again_at.is_some_and(|at| now >= at) {
+                return Work::Again;
             }
             let closing = state.stage != Stage::Open;
             if closing && state.entries.is_empty() {
@@ -299,7 +344,7 @@ impl Queue {
                 (None, Some(_)) => Sleep::Dozing,
                 (None, None) => Sleep::Deep,
             };
-            state = match doze_until.into_iter().chain(checkpoint_at).chain(gathering).min() {
+            state = match doze_until.into_iter().chain(again_at).chain(gathering).min() {
                 Some(at) => {
                     let timed = self.wake.wait_timeout(state, at.saturating_duration_since(now));
                     timed.unwrap_or_else(PoisonError::into_inner).0

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::entry::Entry;
 use super::error::RecordError;
 use super::key_file::{announce, known_keys};
 use super::keys::LogKeys;
@@ -22,6 +23,8 @@ pub(super) struct KeyEntry {
     /// The key of this entry and those before it.
     pub(super) previous: String,
 }
+
+impl Entry for KeyEntry {}
 
 /// A log that has a new key.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -7,9 +7,8 @@ use std::sync::Arc;
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
 
-use super::entry::MAX_ENTRY;
+use super::entry::{Entry, MAX_ENTRY, Means};
 use super::error::RecordError;
 use super::jws::{self, Compact};
 use super::key::{FileKey, SigningKey};
@@ -29,12 +28,19 @@ thread_local! {
 
 /// An entry that was signed and fits the log. Only [`Signer::seal`] makes one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sealed(Vec<u8>);
+pub struct Sealed {
+    jws: Vec<u8>,
+    means: Means,
+}
 
 impl Sealed {
     /// The compact JWS.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        &self.jws
+    }
+
+    pub(super) const fn means(&self) -> Means {
+        self.means
     }
 }
 
@@ -85,19 +91,19 @@ impl Signer {
     /// # Errors
     /// [`RecordError::EntryTooLarge`] when the JWS would not fit the log, [`RecordError::EntryEncoding`] when the
     /// entry is not representable as JSON, [`RecordError::Signing`] when the key does not sign.
-    pub fn seal(&self, entry: &impl Serialize) -> Result<Sealed, RecordError> {
+    pub fn seal(&self, entry: &impl Entry) -> Result<Sealed, RecordError> {
         let mut json = SCRATCH.take();
         json.clear();
         let sealed = serde_json::to_writer(&mut json, entry)
             .map_err(RecordError::EntryEncoding)
-            .and_then(|()| self.seal_json(&json));
+            .and_then(|()| self.seal_json(&json, entry.means()));
         if json.capacity() <= SCRATCH_KEPT {
             SCRATCH.set(json);
         }
         sealed
     }
 
-    fn seal_json(&self, json: &[u8]) -> Result<Sealed, RecordError> {
+    fn seal_json(&self, json: &[u8], means: Means) -> Result<Sealed, RecordError> {
         let size = self.0.head.len() + (json.len() * 4).div_ceil(3) + SIGNATURE_LENGTH;
         if size > MAX_ENTRY {
             return Err(RecordError::EntryTooLarge { size });
@@ -108,7 +114,7 @@ impl Signer {
         let signature = self.sign(jws.as_bytes())?;
         jws.push('.');
         URL_SAFE_NO_PAD.encode_string(signature, &mut jws);
-        Ok(Sealed(jws.into_bytes()))
+        Ok(Sealed { jws: jws.into_bytes(), means })
     }
 
     /// A checkpoint as a signed note.

@@ -142,6 +142,11 @@ impl AdminSide {
                 }
                 Ok(ready)
             }
+            Health::Full => Err(Problem(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "record_full",
+                "the disk has no room for the log: make room, and the gateway goes on by itself".to_owned(),
+            )),
             Health::Closed | Health::Failed(_) => Err(Problem(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "record_unavailable",

@@ -1,15 +1,18 @@
 //! The record room from outside: logs are written, broken in every way, opened again and verified.
 
-mod ahead;
+mod disk;
 mod faults;
 mod frame;
+mod full;
 mod log;
 mod merkle;
 mod power;
 mod queue;
 mod recovery;
 mod rotate;
+mod rotation;
 mod tamper;
+mod tree;
 
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -17,7 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ahead::written;
-use super::frame::{FILE_HEADER, Frames, encode};
+use super::frame::{Frames, encode};
+use super::head::Head;
 use super::store::{CHECKPOINT, KEY, WAL};
 use super::verify::{Report, verify_directory};
 use super::*;
@@ -47,7 +51,11 @@ impl World {
     }
 
     fn config(&self) -> LogConfig {
-        LogConfig { checkpoint_every: Duration::from_secs(3600), ..LogConfig::new(self.directory(), ORIGIN) }
+        LogConfig {
+            checkpoint_every: Duration::from_secs(3600),
+            reserve: 0,
+            ..LogConfig::new(self.directory(), ORIGIN)
+        }
     }
 
     /// Entries that nobody waits for wait for one that somebody does, so that a test makes the batches.
@@ -91,10 +99,16 @@ fn open(config: LogConfig, signer: &Signer) -> Result<Log, RecordError> {
     Log::open(config, signer.clone(), Arc::new(ManualClock::new(NOW)))
 }
 
+/// Copies a log's directory but for its lock.
 fn copy_log(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
-    for name in [WAL, CHECKPOINT, KEY] {
-        std::fs::copy(from.join(name), to.join(name)).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().map(Result::unwrap) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_log(&entry.path(), &target);
+        } else if entry.file_name() != "lock" {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
     }
 }
 
@@ -157,7 +171,7 @@ fn entries(wal: &[u8]) -> Vec<Vec<u8>> {
 
 /// A log file with these entries, as someone who knows the format would forge it.
 fn forge<'a>(entries: impl IntoIterator<Item = &'a Vec<u8>>) -> Vec<u8> {
-    let mut wal = FILE_HEADER.to_vec();
+    let mut wal = Head::default().bytes();
     for (index, entry) in (0..).zip(entries) {
         encode(&mut wal, 0, index, entry);
     }

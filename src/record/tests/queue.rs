@@ -4,7 +4,7 @@ use super::*;
 use crate::record::queue::{Pace, Queue, Stage, Work};
 
 const HOUR: Duration = Duration::from_secs(3600);
-const PACE: Pace = Pace { expected: 0, patience: Duration::ZERO, linger: HOUR, checkpoint_at: None };
+const PACE: Pace = Pace { expected: 0, patience: Duration::ZERO, linger: HOUR, again_at: None };
 
 /// What the writer takes at this pace, while `waiting` entries come that are waited for, after `soon` that are not.
 async fn check(pace: Pace, soon: usize, waiting: usize) -> usize {
@@ -66,12 +66,12 @@ fn a_closing_queue_gives_up_what_it_holds_and_then_ends() {
 }
 
 #[test]
-fn a_checkpoint_that_is_due_comes_first() {
+fn a_look_for_room_that_is_due_comes_first() {
     let queue = Queue::new(0);
     let fate = queue.push_soon(signer().seal(&outcome(ExchangeId::new(NOW))).unwrap()).unwrap();
-    let due = Pace { checkpoint_at: Some(std::time::Instant::now()), linger: Duration::ZERO, ..PACE };
+    let due = Pace { again_at: Some(std::time::Instant::now()), linger: Duration::ZERO, ..PACE };
     let mut batch = Vec::new();
-    assert_eq!(queue.next(&mut batch, due), Work::Checkpoint);
-    assert_eq!(queue.next(&mut batch, Pace { checkpoint_at: None, ..due }), Work::Batch);
+    assert_eq!(queue.next(&mut batch, due), Work::Again);
+    assert_eq!(queue.next(&mut batch, Pace { again_at: None, ..due }), Work::Batch);
     drop(fate);
 }

@@ -159,10 +159,10 @@ async fn zeros_end_a_log_and_what_stands_behind_them_is_torn_within_a_batch_alon
 
 #[tokio::test]
 async fn a_founding_that_a_crash_cut_short_starts_again() {
-    for length in 0..=FILE_HEADER.len() {
+    for length in 0..=Head::default().bytes().len() {
         let world = World::new();
         std::fs::create_dir(world.directory()).unwrap();
-        std::fs::write(world.directory().join(WAL), &FILE_HEADER[..length]).unwrap();
+        std::fs::write(world.directory().join(WAL), &Head::default().bytes()[..length]).unwrap();
         let log = world.open().unwrap();
         fill(&log, 1).await;
         log.close().await.unwrap();
@@ -179,7 +179,7 @@ async fn a_log_that_contradicts_its_checkpoint_is_refused() {
     assert_eq!(code(&wal), None);
     assert_eq!(code(&forge(&entries[..3])), Some("log_rolled_back"));
     assert_eq!(code(&wal[..wal.len() - 1]), Some("log_rolled_back"));
-    assert_eq!(code(&FILE_HEADER), Some("log_rolled_back"));
+    assert_eq!(code(&Head::default().bytes()), Some("log_rolled_back"));
     let mut damaged = wal.clone();
     *damaged.last_mut().unwrap() ^= 1;
     assert_eq!(code(&damaged), Some("log_corrupt"));

@@ -6,10 +6,11 @@ use std::path::Path;
 
 use super::VerifyError;
 use super::judge::{FULL, Lot};
+use super::notes::read_checkpoint;
 use super::report::Findings;
 use super::source::Source;
 use crate::record::frame::{Fault, Frames};
-use crate::record::store::{LOCK, WAL};
+use crate::record::store::{CHECKPOINT, LOCK, WAL};
 use crate::record::tiles::{BundleId, FULL as FULL_WIDTH, HASH, MAX_BUNDLE, TileId, width_at};
 
 /// Bytes of entries from the write-ahead log that are judged at once.
@@ -135,6 +136,8 @@ impl<'a> Feed<'a> {
             Err(error) => return Err(VerifyError::io(&path)(error)),
         };
         match Frames::open(file) {
+            // It was renewed since the checkpoint was read: all that it holds lies beyond, and so does what it left out.
+            Ok(frames) if frames.head().base > self.next && self.is_covered(frames.head().base) => {}
             Ok(frames) => {
                 self.wal_bytes = frames.offset();
                 self.wal = Some(frames);
@@ -147,6 +150,12 @@ impl<'a> Feed<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the checkpoint that lies there now covers so many entries.
+    fn is_covered(&self, size: u64) -> bool {
+        let note = self.source.read(CHECKPOINT).ok().and_then(|note| String::from_utf8(note).ok());
+        note.as_deref().and_then(read_checkpoint).is_some_and(|(_, checkpoint)| checkpoint.size >= size)
     }
 
     /// Entries of the write-ahead log up to the next full bundle, to the checkpoint, or to a bound on bytes.

@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde::Serialize;
 
 use super::RecordError;
-use super::merkle::Frontier;
+use super::merkle::no_leaves;
 use crate::types::{Clock, Digest};
 
 pub use error::WitnessError;
@@ -140,10 +140,10 @@ impl Witness {
         if old != known {
             return Err(WitnessError::OtherSize(known));
         }
-        if checkpoint.size == 0 && checkpoint.root != Frontier::default().root() {
+        if checkpoint.size == 0 && checkpoint.root != no_leaves() {
             return Err(WitnessError::Inconsistent);
         }
-        let known_root = memory.seen.as_ref().map_or_else(|| Frontier::default().root(), |seen| seen.checkpoint.root);
+        let known_root = memory.seen.as_ref().map_or_else(no_leaves, |seen| seen.checkpoint.root);
         if !consistency::continues(old, checkpoint.size, &known_root, &checkpoint.root, &proof) {
             if checkpoint.size > known && known > 0 {
                 self.note_evidence(watched, &mut memory, Finding::Unproven, &offered, old, &proof);

@@ -141,8 +141,8 @@ pub(super) fn policy(least: usize, seeds: &[u8]) -> String {
     format!("{lines}group all-of-them {least} {}\nquorum all-of-them\n", names.join(" "))
 }
 
-pub(super) fn empty_wal(_base: u64) -> Vec<u8> {
-    crate::record::frame::FILE_HEADER.to_vec()
+pub(super) fn empty_wal(base: u64) -> Vec<u8> {
+    crate::record::head::Head { base, upto: base, open: Vec::new() }.bytes()
 }
 
 /// RFC 6962, section 2.1, word for word.

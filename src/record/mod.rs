@@ -8,22 +8,34 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `wal` | every entry, in order; see below |
-//! | `checkpoint` | size and root of the Merkle tree over the entries, as a signed note (C2SP tlog-checkpoint) |
+//! | `wal` | the newest entries, in order; see below |
+//! | `tile/entries/...` | the entries that the checkpoint covers, 256 a file (C2SP tlog-tiles) |
+//! | `tile/0/...` and up | the hashes of the Merkle tree over them, 256 a file; of a partial file only the widest stays |
+//! | `checkpoint` | size and root of that tree, as a signed note (C2SP tlog-checkpoint) |
 //! | `log.pub` | the key that signs it, as a C2SP vkey: `origin+hexkeyid+base64(0x01 \|\| public key)` |
 //! | `keys` | every key that signed it, each with the entries that it signed; see `keys.rs` |
 //! | `lock` | empty; whoever writes holds an exclusive lock on it |
 //!
 //! # The bytes of `wal`
 //!
-//! Integers are big-endian. The file starts with 16 bytes: the text `sekisho-wal`, a line feed, and the format's
-//! version as a u32 (1). Frames follow without a gap, and after the last one zeros to the end of the file, or nothing:
+//! Integers are big-endian. The file starts with a head:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 16 | the text `sekisho-wal`, a line feed, and the format's version as a u32 (2) |
+//! | 8 | `base`: the index of its first entry |
+//! | 8 | `upto`: the size of the log when the file was made, with the entries from `base` to here in it |
+//! | 4 | how many permitted exchanges had no outcome then |
+//! | 26 each | their ids, oldest first |
+//! | 4 | `crc32c` of all before it |
+//!
+//! Frames follow without a gap, and after the last one zeros to the end of the file, or nothing:
 //!
 //! | bytes | what |
 //! |---|---|
 //! | 2 | `place` of the entry in its batch, 0 to 1,023 |
 //! | 2 | `length` of the data, 1 to 65,535 |
-//! | 8 | `index` of the entry: 0, 1, 2, ... |
+//! | 8 | `index` of the entry: `base` and up |
 //! | 4 | `crc32c` (Castagnoli) of the 12 bytes before it and of the data |
 //! | `length` | `data`: the entry, a compact JWS |
 //!
@@ -31,6 +43,10 @@
 //! The zeros are space that the writer keeps ready, since overwriting is made durable at a fraction of what growing
 //! costs. A log that was closed has none. A batch was written after everything before it was durable: the places tell
 //! where it starts, and so tell damage from a batch that a crash tore.
+//!
+//! Once tiles under a durable checkpoint hold so many of its bytes, the file is replaced by a new one that starts with
+//! the first entry that they do not hold. So opening a log costs this file and the right edge of the tree, and not all
+//! of history.
 //!
 //! The checksum finds accidents; the signatures and the tree find intent. The tree is that of RFC 6962, section 2.1,
 //! with the data of each frame as a leaf.
@@ -45,7 +61,11 @@
 //!   in between, or something further away than a batch reaches.
 //! - What destroys the last batch as a crash would, after it was acknowledged and before a checkpoint covered it, is
 //!   cut off like a crash's harm: no log can tell the two apart by itself. The checkpoint is at most a second behind.
-//! - A write or sync that fails ends the writer. Nothing is tried again: after a failed sync the kernel may have
+//! - Durable entries become bundles, then tiles, then part of a checkpoint, then public, each step durable before the
+//!   next. A checkpoint takes the place of the one that this writer put there last, and of no other.
+//! - Without room on the disk no exchange begins, and those under way end on record: every batch goes into space that
+//!   was zeroed before, and that is renewed before it is needed. With room again the log goes on by itself.
+//! - Any other write that fails, and any sync, ends the log. Nothing is tried again: after a failed sync the kernel may have
 //!   dropped the pages and would report success for bytes that are nowhere.
 //! - A checkpoint is signed only over entries that are durable.
 //!

@@ -139,10 +139,6 @@ impl Directory {
         &self.path
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
     pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }

@@ -267,7 +267,8 @@ fn setup(
     clock: Arc<dyn Clock>,
 ) -> Setup {
     let signer = Signer::from_pkcs8(identity.log_key_pem.as_bytes()).unwrap();
-    let config = LogConfig::new(directory.join("log"), format!("{}/log", us.id));
+    // A reserve for a full disk costs each of many logs a moment.
+    let config = LogConfig { reserve: 0, ..LogConfig::new(directory.join("log"), format!("{}/log", us.id)) };
     let inputs = InputConfig { directory: directory.join("inputs"), retention_days: 400, bytes: 64 * 1024 * 1024 };
     let subjects = SubjectConfig { directory: directory.join("subjects"), retention_days: 400, bytes: 1024 * 1024 };
     let secret = identity.pseudonym_key_hex.trim();

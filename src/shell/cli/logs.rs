@@ -69,10 +69,10 @@ fn show(options: &ShowOptions) -> Result<Verdict> {
         subjects.as_ref()?.name(&commitment)
     };
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    for entry in Entries::open(&options.path)? {
+    for entry in Entries::from(&options.path, options.from)? {
         let entry = entry?;
         let exchange = entry.payload.get("exchange").and_then(serde_json::Value::as_str);
-        if entry.index.0 < options.from || (options.exchange.is_some() && options.exchange.as_deref() != exchange) {
+        if options.exchange.is_some() && options.exchange.as_deref() != exchange {
             continue;
         }
         if options.json {

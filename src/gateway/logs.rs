@@ -28,7 +28,7 @@ use crate::authenticate::Partner;
 use crate::forward::BodyError;
 use crate::record::tiles::{BundleId, FULL, LogDirectory, TileId, TileSource as _};
 use crate::record::witness::{SUBMISSION_BYTES, Witness, WitnessError};
-use crate::record::{COSIGNED, Standing, end_of_lines, is_day};
+use crate::record::{COSIGNED, Standing, end_of_lines, is_day, listed_keys};
 use crate::refusal::Refusal;
 use crate::types::PartyId;
 
@@ -125,12 +125,16 @@ impl Gateway {
             let body = Holding { body, _held: turn }.boxed_unsync();
             return Ok(answer(body, "application/jsonl", "no-cache"));
         }
+        if path == "keys" {
+            let directory = self.log.directory().to_owned();
+            let keys = off_worker(move || listed_keys(&directory).map_err(io::Error::other)).await?;
+            return Ok(document(format!("{keys}\n"), "application/json", "no-cache"));
+        }
         let full =
             bundle.map(|bundle| bundle.width).or_else(|| TileId::parse(path).map(|tile| tile.width)) == Some(FULL);
         // What is full never changes; what is partial may be asked for again under another name.
         let keeping = if full { "private, max-age=31536000, immutable" } else { "no-cache" };
         let kind = match path {
-            "keys" => "application/json",
             "log.pub" => "text/plain; charset=utf-8",
             _ if path.starts_with("tile/") || path.starts_with("timestamps/") => "application/octet-stream",
             _ => return Err(nothing()),

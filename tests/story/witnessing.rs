@@ -136,6 +136,8 @@ async fn hashes_go_to_partners_and_entries_to_those_who_audit() {
     let hashes = read(&wessex, "/log/tile/0/000.p/6").await;
     assert_eq!((hashes.status.as_u16(), hashes.body.len()), (200, 6 * 32));
     assert_eq!(hashes.header("content-type"), Some("application/octet-stream"));
+    let keys = read(&wessex, "/log/keys").await.json();
+    assert_eq!(keys[0]["key"], pair.log_key(Side::Kansai).to_string());
     let narrower = read(&wessex, "/log/tile/0/000.p/2").await;
     assert_eq!(narrower.body, hashes.body.slice(..2 * 32), "cut from the wider one");
     let private = read(&wessex, "/log/tile/entries/000.p/6").await;
@@ -158,7 +160,8 @@ async fn hashes_go_to_partners_and_entries_to_those_who_audit() {
 async fn no_path_leads_out_of_what_is_shown() {
     let pair = Pair::new();
     let kansai = with_entries(&pair, AUDITED).await;
-    std::fs::write(pair.log(Side::Kansai).join("cosigned/2026-11-21.jsonl"), "{}\n{\"torn\"").unwrap();
+    let day = pair.log(Side::Kansai).join("cosigned/2026-11-21.jsonl");
+    std::fs::write(&day, "{}\n{\"torn\"").unwrap();
     for peer in [pair.peer(&kansai), pair.operator(&kansai)] {
         for path in [
             "/log/wal",
@@ -195,5 +198,6 @@ async fn no_path_leads_out_of_what_is_shown() {
         let lines = read(&peer, "/log/cosigned/2026-11-21.jsonl").await;
         assert_eq!((lines.status.as_u16(), lines.text()), (200, "{}\n"), "as far as the last whole line");
     }
+    std::fs::remove_file(day).unwrap();
     kansai.close().await;
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -16,7 +17,7 @@ use crate::authenticate::{Partners, Tls};
 use crate::gateway::Gateway;
 use crate::record::tiles::{LogDirectory, TileReader};
 use crate::record::witness::{CosignerKey, LogKey, read_signed};
-use crate::record::{CosignedFiles, Published, RecordError, Signer, Standing, published_on_disk};
+use crate::record::{CosignedFiles, Published, RecordError, Signer, Standing, listed_keys, published_on_disk};
 use crate::types::{Digest, PartyId};
 use asker::{Asker, Failed, Said};
 
@@ -50,6 +51,18 @@ struct Own {
     /// SHA-256 of the origin, in hexadecimal.
     hash: String,
     keys: Vec<LogKey>,
+}
+
+impl Own {
+    /// The same with every key that the log in `directory` had before: a witness may hold what an earlier one signed.
+    fn with_earlier_keys(&self, directory: &Path) -> Result<Self> {
+        let listed = listed_keys(directory).context("reading the log's keys")?;
+        let listed = listed.as_array().into_iter().flatten().filter_map(|span| span.get("key").and_then(Value::as_str));
+        let mut keys = self.keys.clone();
+        keys.extend(listed.filter_map(LogKey::parse));
+        keys.dedup();
+        Ok(Self { origin: self.origin.clone(), hash: self.hash.clone(), keys })
+    }
 }
 
 /// What a witness said at the start.
@@ -95,8 +108,7 @@ impl Witnesses {
         }
         let found = published_on_disk(directory, &self.own.origin, signer).context("reading the log's checkpoint")?;
         let found = Arc::new(found);
-        let own =
-            Arc::new(Own { keys: self.own.keys.clone(), origin: self.own.origin.clone(), hash: self.own.hash.clone() });
+        let own = Arc::new(self.own.with_earlier_keys(directory)?);
         let mut asked = JoinSet::new();
         for asker in &self.askers {
             let (asker, found, own) = (Arc::clone(asker), Arc::clone(&found), Arc::clone(&own));
@@ -145,7 +157,7 @@ impl Witnesses {
         let shared = Arc::new(rounds::Shared {
             gateway: Arc::clone(gateway),
             standing: self.standing,
-            own: self.own,
+            own: self.own.with_earlier_keys(directory)?,
             tiles: Arc::new(TileReader::new(LogDirectory::new(directory))),
         });
         let task = tokio::spawn(rounds::run(shared, self.askers, files, self.interval, stopped));

@@ -22,5 +22,6 @@ mod partners;
 mod policies;
 mod policy_check;
 mod replay;
+mod rotation;
 mod site;
 mod sources;

@@ -199,7 +199,7 @@ fn verify_heard(
     let mut points = Cosigned::new(source, &keys, &trusted.name, options.policy);
     let mut size = 0;
     report.check("checkpoint", 1, "size and root of the tree, signed by the log's key", |findings| {
-        size = judge_checkpoint(note.as_deref(), &keys, &trusted.name, &mut points, findings);
+        size = judge_checkpoint(note.as_deref(), &keys, &trusted, &mut points, findings);
     });
     let nobody = Parties::default();
     let judge = Judge {
@@ -234,7 +234,7 @@ fn first_at(source: &dyn Source, size: u64) -> Option<u64> {
 fn judge_checkpoint(
     note: Option<&str>,
     keys: &Signing,
-    origin: &str,
+    trusted: &NoteKey,
     points: &mut Cosigned<'_>,
     findings: &mut Findings,
 ) -> u64 {
@@ -246,11 +246,17 @@ fn judge_checkpoint(
         findings.add(None, format!("{CHECKPOINT} is not a checkpoint in a signed note"));
         return 0;
     };
-    if checkpoint.origin != origin {
+    let origin = &trusted.name;
+    if checkpoint.origin != *origin {
         findings.add(None, format!("the checkpoint is of {}, the key of {origin}", checkpoint.origin));
     }
     let (signed, log) = keys.signed(&note);
     match signed {
+        // Whoever holds a key that was given up could sign another tree: the key that is believed did not see this one.
+        Signed::Yes(_) if log.is_some_and(|log| keys.is_before(log, trusted)) => {
+            findings
+                .add(None, "the checkpoint is signed by a key that was given up for the one that is believed".into());
+        }
         Signed::Yes(_) => {}
         Signed::Forged => findings.add(None, "the checkpoint's signature does not fit its text".into()),
         Signed::No => findings.add(None, "the checkpoint is not signed by this key".into()),

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::notes::{NoteKey, Role, Signed, signed_by};
-use crate::record::note::Note;
+use crate::record::note::{Checkpoint, Note};
 
 /// Keys that one log can have had.
 const MOST_KEYS: usize = 1000;
@@ -105,10 +105,19 @@ impl Signing {
         self.0.last().map(|valid| &valid.key)
     }
 
-    /// What the signature under a checkpoint is worth: of whichever of the keys has signed it.
+    /// Whether a key was given up before another came.
+    pub(super) fn is_before(&self, key: &NoteKey, other: &NoteKey) -> bool {
+        let place = |key: &NoteKey| self.0.iter().position(|valid| valid.key == *key);
+        place(key) < place(other)
+    }
+
+    /// What the signature under a checkpoint is worth: of whichever of the keys has signed it. A key that was given up
+    /// signs none of a log that has grown since.
     pub(super) fn signed(&self, note: &Note<'_>) -> (Signed, Option<&NoteKey>) {
         let mut best = (Signed::No, self.current());
-        for Valid { key, .. } in &self.0 {
+        let size = Checkpoint::parse(note.text).map_or(u64::MAX, |checkpoint| checkpoint.size);
+        let around = |valid: &&Valid| valid.from <= size && valid.until.is_none_or(|until| size <= until);
+        for Valid { key, .. } in self.0.iter().filter(around) {
             match signed_by(note, key) {
                 Signed::No => {}
                 Signed::Forged => return (Signed::Forged, Some(key)),

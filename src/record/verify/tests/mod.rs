@@ -2,6 +2,7 @@
 
 mod forge;
 mod handed;
+mod keys;
 mod log;
 mod notes;
 mod policy;

@@ -32,9 +32,9 @@ impl Postman {
     /// When the log cannot be read.
     pub fn recall(gateway: &Gateway) -> Result<()> {
         let mut recall = Recall::default();
-        let before = usize::try_from(gateway.log().size().saturating_sub(RECENT)).unwrap_or(usize::MAX);
-        let entries = Entries::open(gateway.log().directory()).context("reading receipts back from the log")?;
-        for entry in entries.skip(before) {
+        let first = gateway.log().size().saturating_sub(RECENT);
+        let entries = Entries::from(gateway.log().directory(), first).context("reading receipts back from the log")?;
+        for entry in entries {
             recall.take(gateway.us(), gateway.receipts(), &entry?.payload);
         }
         Ok(())

@@ -30,8 +30,6 @@ pub(super) struct Feed<'a> {
     size: u64,
     /// The next entry.
     pub(super) next: u64,
-    /// Nothing was ever put into tiles.
-    untiled: bool,
     phase: Phase,
     wal: Option<Frames<File>>,
     /// The next frame's index.
@@ -51,12 +49,10 @@ pub(super) struct Feed<'a> {
 
 impl<'a> Feed<'a> {
     pub(super) fn new(source: &'a dyn Source, size: u64) -> Self {
-        let untiled = source.directory().is_some_and(|directory| !directory.join("tile").exists());
         Self {
             source,
             size,
             next: 0,
-            untiled,
             phase: Phase::Bundles,
             wal: None,
             frame: None,
@@ -74,7 +70,7 @@ impl<'a> Feed<'a> {
     pub(super) fn read(&mut self) -> Result<Option<Lot>, VerifyError> {
         loop {
             match self.phase {
-                Phase::Bundles if self.next < self.size && !self.untiled => match self.bundle()? {
+                Phase::Bundles if self.next < self.size => match self.bundle()? {
                     Some(lot) => return Ok(Some(lot)),
                     None => {
                         self.broken = true;

@@ -29,8 +29,6 @@ pub(super) struct Grid<'a> {
     source: &'a dyn Source,
     /// Entries under the checkpoint: tiles that they fill must be there.
     size: u64,
-    /// Whether there are tiles to compare with.
-    any: bool,
     rows: Vec<Row>,
     /// Files that only a listing tells of: narrower tiles, and those beyond the checkpoint.
     loose: HashMap<(u8, u64), Vec<u16>>,
@@ -41,15 +39,8 @@ pub(super) struct Grid<'a> {
 
 impl<'a> Grid<'a> {
     pub(super) fn new(source: &'a dyn Source, size: u64) -> Self {
-        let mut grid = Self {
-            source,
-            size,
-            any: source.directory().is_none_or(|directory| directory.join("tile").exists()),
-            rows: Vec::new(),
-            loose: HashMap::new(),
-            compared: 0,
-            findings: Findings::default(),
-        };
+        let mut grid =
+            Self { source, size, rows: Vec::new(), loose: HashMap::new(), compared: 0, findings: Findings::default() };
         if let Some(directory) = source.directory() {
             if let Err(error) = grid.list(directory, Path::new("tile")) {
                 grid.findings.add(None, format!("the tiles cannot be listed: {error}"));
@@ -182,9 +173,6 @@ impl<'a> Grid<'a> {
     }
 
     fn compare(&mut self, level: usize, row: &Row, needed: bool) {
-        if !self.any {
-            return;
-        }
         let width = u16::try_from(row.hashes.len() / HASH).unwrap_or(FULL);
         let id = TileId { level: u8::try_from(level).unwrap_or(ENTRIES - 1), index: row.index, width };
         let path = id.path();

@@ -32,6 +32,9 @@ fn the_story_ends_as_it_should_and_every_log_verifies() {
     let logs = report["logs"].as_array().unwrap();
     assert_eq!(logs.len(), 3);
     assert!(logs.iter().all(|log| log["verified"] == true), "{logs:#?}");
+    let cosigned = report["cosigned"].as_array().unwrap();
+    assert_eq!(cosigned.len(), 3, "{cosigned:#?}");
+    assert!(cosigned.iter().all(|log| log["by"].as_array().is_some_and(|by| by.len() == 2)), "{cosigned:#?}");
     for gateway in report["memory"].as_array().unwrap() {
         let peak = gateway["peak_resident_bytes"].as_u64().unwrap();
         assert!(peak < 64 * 1024 * 1024, "{} took {peak} bytes", gateway["party"]);

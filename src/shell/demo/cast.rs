@@ -35,11 +35,24 @@ pub(super) struct Addresses {
     pub(super) data: SocketAddr,
 }
 
-/// The configuration file of one organisation with a gateway. `endpoint` tells where another one listens.
-pub(super) fn configuration(us: &Party, at: &Addresses, endpoint: impl Fn(&Party) -> Option<SocketAddr>) -> String {
+/// Another organisation with a gateway, as its partners know it.
+#[derive(Clone)]
+pub(super) struct Known {
+    /// Where it listens.
+    pub(super) endpoint: SocketAddr,
+    /// What signs its log.
+    pub(super) log_key: String,
+    /// What it cosigns others' with.
+    pub(super) witness_key: String,
+}
+
+/// The configuration file of one organisation with a gateway. `known` tells of the others that have one.
+pub(super) fn configuration(us: &Party, at: &Addresses, known: impl Fn(&Party) -> Option<Known>) -> String {
     let mut text = String::new();
     let Addresses { partner, local, admin, data } = at;
     let Party { id, country, kind, .. } = us;
+    let others = CAST.iter().filter(|party| party.id != us.id && known(party).is_some());
+    let witnesses = others.map(|party| format!("\"{}\"", party.id)).collect::<Vec<_>>().join(", ");
     // Writing to a String does not fail.
     let _ = write!(
         text,
@@ -77,17 +90,25 @@ id = "2026-a"
 
 [state]
 directory = "state"
+
+[witness]
+key = "witness.key"
+partners = [{witnesses}]
+quorum = 1
 "#
     );
     for party in CAST.iter().filter(|party| party.id != us.id) {
         let Party { id, country, kind, .. } = party;
-        let endpoint = endpoint(party).map(|endpoint| format!("endpoint = \"{endpoint}\"\n")).unwrap_or_default();
+        let gateway = |Known { endpoint, log_key, witness_key }| {
+            format!("endpoint = \"{endpoint}\"\nlog_key = \"{log_key}\"\nwitness_key = \"{witness_key}\"\n")
+        };
+        let gateway = known(party).map(gateway).unwrap_or_default();
         let _ = write!(
             text,
             r#"
 [[partner]]
 id = "{id}"
-{endpoint}anchors = "../{id}/ca.pem"
+{gateway}anchors = "../{id}/ca.pem"
 jwks = "../{id}/jwks.json"
 country = "{country}"
 type = "{kind}"

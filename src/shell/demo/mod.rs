@@ -50,6 +50,9 @@ async fn play(options: &Options) -> Result<Verdict> {
     scenes::play(&mut stage, &mut report, options.stream_mib).await?;
     report.memory(stage.peak_memory()?);
     stage.settle().await?;
+    for (party, witnesses) in stage.witnessed(true).await? {
+        report.cosigned(party, &witnesses);
+    }
     for verification in stage.verify()? {
         report.verified(verification);
     }

@@ -40,12 +40,20 @@ pub(super) struct Report {
     exchanges: Vec<Value>,
     logs: Vec<Value>,
     memory: Vec<Value>,
+    cosigned: Vec<Value>,
     failures: Vec<String>,
 }
 
 impl Report {
     pub(super) fn new(json: bool) -> Self {
-        Self { json, exchanges: Vec::new(), logs: Vec::new(), memory: Vec::new(), failures: Vec::new() }
+        Self {
+            json,
+            exchanges: Vec::new(),
+            logs: Vec::new(),
+            memory: Vec::new(),
+            cosigned: Vec::new(),
+            failures: Vec::new(),
+        }
     }
 
     /// Talk for people; never part of the data.
@@ -119,6 +127,12 @@ impl Report {
         }
     }
 
+    /// The last checkpoint of a log has the cosignatures of these witnesses.
+    pub(super) fn cosigned(&mut self, party: &'static str, witnesses: &[String]) {
+        self.say(&format!("Log of {party}: cosigned by {}.", witnesses.join(" and ")));
+        self.cosigned.push(json!({ "party": party, "by": witnesses }));
+    }
+
     /// An outsider verified a log.
     pub(super) fn verified(&mut self, verification: Verification) {
         let Verification { party, report } = verification;
@@ -150,6 +164,7 @@ impl Report {
                 "exchanges": self.exchanges,
                 "logs": self.logs,
                 "memory": self.memory,
+                "cosigned": self.cosigned,
                 "failures": self.failures,
             });
             println!("{}", serde_json::to_string_pretty(&report)?);

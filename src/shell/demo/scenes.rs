@@ -288,16 +288,22 @@ impl Scenes<'_> {
 
     async fn suspension(&mut self) -> Result<()> {
         self.report.say("\nSuspended a moment ago");
-        let suspended = {
-            let path = format!("/api/partners/{}/suspend", BENGALURU.id);
-            self.admin(&self.stage.identity(&KANSAI).operator, &path, String::new()).await?
-        };
-        ensure!(suspended.status == StatusCode::OK, "the suspension was not taken: {}", text(&suspended.body));
+        self.suspend("suspend").await?;
         let id = "usgs-earthquakes";
         let started = Instant::now();
         let reply = self.application(&BENGALURU, &KANSAI, id, DISASTER, None).await?;
         let expected = Expected::Refuse("partner_suspended", &[]);
-        self.ended("suspended", &KANSAI, &BENGALURU, (id, DISASTER), &reply, started, &expected, vec![]).await
+        self.ended("suspended", &KANSAI, &BENGALURU, (id, DISASTER), &reply, started, &expected, vec![]).await?;
+        // Who is suspended cosigns nothing and has nothing cosigned.
+        self.suspend("resume").await
+    }
+
+    /// Kansai suspends or resumes Bengaluru.
+    async fn suspend(&self, verb: &str) -> Result<()> {
+        let path = format!("/api/partners/{}/{verb}", BENGALURU.id);
+        let changed = self.admin(&self.stage.identity(&KANSAI).operator, &path, String::new()).await?;
+        ensure!(changed.status == StatusCode::OK, "the change was not taken: {}", text(&changed.body));
+        Ok(())
     }
 
     /// An application asks its own gateway for a partner's data.

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use super::cast::{Addresses, BENGALURU, CAST, KANSAI, Party, WESSEX, configuration};
-use crate::record::{Entries, ReadEntry, Signer};
+use super::cast::{Addresses, BENGALURU, CAST, KANSAI, Known, Party, WESSEX, configuration};
+use crate::record::witness::Cosigner;
+use crate::record::{COSIGNED, Cosigned, Entries, ReadEntry, Signer};
 use crate::shell::certs::{Identity, write_party};
 use crate::types::{Clock as _, PartyId, SystemClock, Timestamp};
 
@@ -94,9 +95,15 @@ impl Stage {
             let addresses = Addresses { partner: next()?, local: next()?, admin: next()?, data: next()? };
             stage.addresses.insert(party.id, addresses);
         }
+        let mut keys = HashMap::new();
         for party in ORGANISATIONS {
-            let endpoint = |other: &Party| stage.addresses.get(other.id).map(|addresses| addresses.partner);
-            let text = configuration(party, &stage.addresses[party.id], endpoint);
+            let cosigner =
+                Cosigner::from_pkcs8(&witness_name(party), stage.identity(party).witness_key_pem.as_bytes())?;
+            let (log_key, witness_key) = (stage.log_key(party)?, cosigner.verifier_key());
+            keys.insert(party.id, Known { endpoint: stage.addresses[party.id].partner, log_key, witness_key });
+        }
+        for party in ORGANISATIONS {
+            let text = configuration(party, &stage.addresses[party.id], |other| keys.get(other.id).cloned());
             std::fs::write(stage.config(party), text)?;
         }
         for party in ORGANISATIONS {
@@ -107,6 +114,8 @@ impl Stage {
             let arguments = stage.serve_arguments(party);
             stage.start(format!("gateway of {}", party.id), Some(party.id), &arguments, &[partner, local, admin])?;
         }
+        // No exchange begins before a witness has said that it saw nothing newer.
+        stage.witnessed(false).await?;
         stage.set = Instant::now();
         Ok(stage)
     }
@@ -217,6 +226,33 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    /// Waits until each log has been cosigned by all other organisations: any checkpoint of it, or the last. Gives the
+    /// names of the witnesses.
+    pub(super) async fn witnessed(&self, last: bool) -> Result<Vec<(&'static str, Vec<String>)>> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut all = Vec::new();
+        for party in ORGANISATIONS {
+            let others = ORGANISATIONS.iter().filter(|other| other.id != party.id).map(|other| witness_name(other));
+            let others: Vec<String> = others.collect();
+            loop {
+                let size = if last { Some(self.entries(party)?.len() as u64) } else { None };
+                let line = last_cosigned(&self.log(party)).filter(|line| size.is_none_or(|size| line.size == size));
+                let signed = |name: &&String| {
+                    line.as_ref().is_some_and(|line| line.note.contains(&format!("\n\u{2014} {name} ")))
+                };
+                if others.iter().all(|name| signed(&name)) {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    bail!("the log of {} is not cosigned by {}", party.id, others.join(" and "));
+                }
+                tokio::time::sleep(LOOK).await;
+            }
+            all.push((party.id, others));
+        }
+        Ok(all)
     }
 
     /// Lets `sekisho log verify` look at every log, with the key that partners hold of it.
@@ -355,6 +391,18 @@ impl Stage {
         self.processes.push(process);
         Ok(())
     }
+}
+
+/// What an organisation is called as a witness.
+fn witness_name(party: &Party) -> String {
+    format!("{}/witness", party.id)
+}
+
+/// The last line of a log's files of cosigned checkpoints, once it is whole.
+fn last_cosigned(log: &Path) -> Option<Cosigned> {
+    let names = std::fs::read_dir(log.join(COSIGNED)).ok()?.flatten().map(|entry| entry.path());
+    let text = std::fs::read_to_string(names.max()?).ok()?;
+    serde_json::from_str(text.rsplit_once('\n')?.0.lines().last()?).ok()
 }
 
 /// Loopback ports that were free a moment ago, all different.

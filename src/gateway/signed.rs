@@ -11,13 +11,13 @@ use super::journal::{Closing, Story};
 use super::receipts::{Receipt, Sent, Then};
 use super::{Arrival, EXCHANGE, Gateway, OBLIGATIONS, is_push};
 use crate::authenticate::signature::{
-    self, Bound, CONTENT_DIGEST, Digested, Fields, PASS_DIGEST, Purpose, SIGNATURE, SIGNATURE_INPUT, Signature,
-    announces, asks_for_answer, content_digest, read_content_digest,
+    self, Bound, CONTENT_DIGEST, Digested, Fields, PASS_DIGEST, Purpose, QUERY_DIGEST, SIGNATURE, SIGNATURE_INPUT,
+    Signature, announces, asks_for_answer, content_digest, read_content_digest,
 };
 use crate::authenticate::{AuthenticateError, Partner, Requester, Signatures};
 use crate::record::{SignatureRef, Signed};
 use crate::refusal::Refusal;
-use crate::types::{Digest, PartyId};
+use crate::types::{Digest, ExchangeId, PartyId};
 
 /// The trailers of a signed payload.
 const TRAILERS: HeaderValue = HeaderValue::from_static("content-digest, signature-input, signature");
@@ -76,10 +76,7 @@ enum Payload {
     /// Digest and signature are to follow; this is what the signature covers of the head.
     Trailers {
         path: String,
-        query: Option<String>,
-        exchange: Option<String>,
-        pass: Option<String>,
-        requester: Digest,
+        told: Told,
     },
 }
 
@@ -120,19 +117,12 @@ impl Gateway {
             version => version == Version::HTTP_2,
         };
         let mut seal = Seal { proof: None, bound: None, asked, trailers, payload: Payload::Unchecked };
-        let told = |name| field(headers, name, Purpose::Request).map(|value| value.map(str::to_owned));
-        let (path, query) = (head.uri.path(), head.uri.query());
+        let path = head.uri.path();
         if announced {
             if fields.is_some() || digest.is_some() {
                 return Err(Purpose::Request.invalid("stands in head and trailers"));
             }
-            seal.payload = Payload::Trailers {
-                path: path.to_owned(),
-                query: query.map(str::to_owned),
-                exchange: told(&EXCHANGE)?,
-                pass: told(&PASS_DIGEST)?,
-                requester: requester.pass(),
-            };
+            seal.payload = Payload::Trailers { path: path.to_owned(), told: Told::of(head, requester)? };
             return Ok(Some(Box::new(seal)));
         }
         if let Some(digest) = digest {
@@ -144,8 +134,8 @@ impl Gateway {
             if push && digest.is_none() {
                 return Err(Purpose::Request.invalid("covers no digest of the payload"));
             }
-            let (exchange, pass) = (told(&EXCHANGE)?, told(&PASS_DIGEST)?);
-            let (exchange, pass) = named(story, exchange.as_deref(), pass.as_deref(), requester.pass())?;
+            let told = Told::of(head, requester)?;
+            let (query, exchange, pass) = told.of_this(story.exchange)?;
             let covered = signature::request(&head.method, path, query, exchange, pass, digest.as_ref());
             let signature = Signature::check(partner, Purpose::Request, &covered, &fields, story.at)?;
             seal.proof = Some(Proof::new(Signed::Request, partner.id(), &signature));
@@ -172,7 +162,7 @@ impl Gateway {
                     closing.blamed(if same { Ok(()) } else { Err(AuthenticateError::DigestMismatch) })
                 }),
             )),
-            Payload::Trailers { path, query, exchange, pass, requester } => {
+            Payload::Trailers { path, told } => {
                 let (partner, clock, method) = (Arc::clone(partner), Arc::clone(&self.clock), story.method.clone());
                 let open = story.exchange;
                 let verdict = move |trailers: Option<&HeaderMap>, found: Digest| {
@@ -180,8 +170,8 @@ impl Gateway {
                     let trailers = trailers.ok_or_else(missing)?;
                     let digest = trailer_digest(trailers, found, Purpose::Request)?;
                     let fields = Fields::of(trailers, Purpose::Request)?.ok_or_else(missing)?;
-                    let (exchange, pass) = named_as(open, exchange.as_deref(), pass.as_deref(), requester)?;
-                    let covered = signature::request(&method, &path, query.as_deref(), exchange, pass, Some(&digest));
+                    let (query, exchange, pass) = told.of_this(open)?;
+                    let covered = signature::request(&method, &path, query, exchange, pass, Some(&digest));
                     let signature = Signature::check(&partner, Purpose::Request, &covered, &fields, clock.now())?;
                     Ok((
                         Proof::new(Signed::Request, partner.id(), &signature),
@@ -284,10 +274,11 @@ impl Gateway {
         // So that the answer may be signed as it streams; such a field is for this connection alone (RFC 9110, 10.1.4).
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         headers.insert(header::CONNECTION, HeaderValue::from_static("te"));
-        let (path, query) = match arrival.path.split_once('?') {
-            Some((path, query)) => (path.to_owned(), Some(query.to_owned())),
-            None => (arrival.path.clone(), None),
-        };
+        let (path, query) = arrival.path.split_once('?').unwrap_or((&arrival.path, ""));
+        let (path, query) = (path.to_owned(), query_digest(query).map(|digest| content_digest(&digest)));
+        if let Some(query) = &query {
+            headers.insert(QUERY_DIGEST.clone(), value(query)?);
+        }
         let (minter, clock, method) = (Arc::clone(&self.minter), Arc::clone(&self.clock), story.method.clone());
         let exchange = story.exchange.to_string();
         let seal = move |digest: Option<Digested>| {
@@ -420,27 +411,44 @@ pub(super) enum Sending<'a> {
     Streamed,
 }
 
-/// Exchange and pass digest of a request, which must be those that the request is about.
-fn named<'a>(
-    story: &Story,
-    exchange: Option<&'a str>,
-    pass: Option<&'a str>,
+/// What the head of a request says of itself, as its fields came, and what it is in fact.
+struct Told {
+    query: Option<String>,
+    exchange: Option<String>,
+    pass: Option<String>,
+    asked: Option<Digest>,
     shown: Digest,
-) -> Result<(&'a str, &'a str), AuthenticateError> {
-    named_as(story.exchange, exchange, pass, shown)
 }
 
-fn named_as<'a>(
-    open: crate::types::ExchangeId,
-    exchange: Option<&'a str>,
-    pass: Option<&'a str>,
-    shown: Digest,
-) -> Result<(&'a str, &'a str), AuthenticateError> {
-    // One that we did not take was used before, or is not of this time: the same request, sent again by somebody.
-    let exchange = exchange.filter(|exchange| *exchange == open.to_string());
-    let exchange = exchange.ok_or(Purpose::Request.invalid("names no exchange that is new and of this time"))?;
-    let pass = pass.filter(|pass| read_content_digest(pass) == Some(shown));
-    Ok((exchange, pass.ok_or(Purpose::Request.invalid("is not about the pass that is shown"))?))
+impl Told {
+    fn of(head: &Parts, requester: &Requester) -> Result<Self, AuthenticateError> {
+        let told = |name| field(&head.headers, name, Purpose::Request).map(|value| value.map(str::to_owned));
+        let (query, exchange, pass) = (told(&QUERY_DIGEST)?, told(&EXCHANGE)?, told(&PASS_DIGEST)?);
+        let asked = query_digest(head.uri.query().unwrap_or_default());
+        Ok(Self { query, exchange, pass, asked, shown: requester.pass() })
+    }
+
+    /// Query digest, exchange and pass digest, which must be those that the request is about.
+    fn of_this(&self, open: ExchangeId) -> Result<(Option<&str>, &str, &str), AuthenticateError> {
+        let wrong = |why| Purpose::Request.invalid(why);
+        // One that we did not take was used before, or is not of this time: the same request, sent again by somebody.
+        let exchange = self.exchange.as_deref().filter(|exchange| *exchange == open.to_string());
+        let exchange = exchange.ok_or(wrong("names no exchange that is new and of this time"))?;
+        let pass = self.pass.as_deref().filter(|pass| read_content_digest(pass) == Some(self.shown));
+        let pass = pass.ok_or(wrong("is not about the pass that is shown"))?;
+        let query = self.query.as_deref();
+        match (query, self.asked) {
+            (None, None) => {}
+            (Some(query), Some(asked)) if read_content_digest(query) == Some(asked) => {}
+            _ => return Err(wrong("is not about the query that is asked")),
+        }
+        Ok((query, exchange, pass))
+    }
+}
+
+/// The digest of a query, without its question mark; an empty query is none.
+fn query_digest(query: &str) -> Option<Digest> {
+    (!query.is_empty()).then(|| Digest::of(query.as_bytes()))
 }
 
 /// A field that stands once and is plain text, or does not stand at all.

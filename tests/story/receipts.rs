@@ -33,7 +33,6 @@ impl Client {
         let components = [
             ("\"@method\"", "GET"),
             ("\"@path\"", PATH),
-            ("\"@query\"", "?"),
             ("\"sekisho-exchange\"", exchange.as_str()),
             ("\"sekisho-pass\"", &digest),
         ];

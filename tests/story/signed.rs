@@ -67,7 +67,9 @@ async fn a_small_answer_and_a_streamed_one_are_signed_received_and_acknowledged(
         assert!(base.contains("\"signature\";req;key=\"sekisho\": :"), "{base}");
         // A pass names a person, so it is its digest that is signed and kept.
         let asked = signatures(&sent.decision)[0]["base"].as_str().unwrap();
-        assert!(asked.contains("\"@method\": GET\n\"@path\": /data/usgs-earthquakes/all.geojson\n\"@query\": ?\n"));
+        assert!(
+            asked.contains("\"@method\": GET\n\"@path\": /data/usgs-earthquakes/all.geojson\n\"sekisho-exchange\": ")
+        );
         assert!(!asked.contains("authorization"), "{asked}");
     }
 }
@@ -230,7 +232,6 @@ fn signed_get(
     let components = [
         ("\"@method\"", "GET"),
         ("\"@path\"", PATH),
-        ("\"@query\"", "?"),
         ("\"sekisho-exchange\"", exchange),
         ("\"sekisho-pass\"", &digest),
     ];
@@ -364,5 +365,78 @@ async fn what_a_push_announces_comes_and_is_true_or_nothing_is_taken() {
         let told = books.kansai.of(reply);
         assert_eq!(told.outcome["code"], *code);
         assert_ne!(told.outcome["ended"], "complete");
+    }
+}
+
+/// A fetch with this query, signed by hand; `told` is the query that it says it has.
+fn asking(peer: &Peer, hand: &Hand, number: u8, query: &str, told: Option<&str>) -> Request<ClientBody> {
+    let pass = peer.pass("dfft:DisasterResponse").sign();
+    let (digest, exchange) = (content_digest(pass.as_bytes()), exchange(number));
+    let told = told.map(|told| content_digest(told.as_bytes()));
+    let mut components = vec![("\"@method\"", "GET"), ("\"@path\"", PATH)];
+    components.extend(told.as_deref().map(|told| ("\"sekisho-query\"", told)));
+    components.extend([("\"sekisho-exchange\"", exchange.as_str()), ("\"sekisho-pass\"", &digest)]);
+    let fields = hand.sign(&components, "sekisho-request", NOW);
+    let mut request = get(&format!("{PATH}{query}"), &pass);
+    let mut insert = |name: &'static str, value: &str| request.headers_mut().insert(name, value.parse().unwrap());
+    insert("sekisho-exchange", &exchange);
+    insert("sekisho-pass", &digest);
+    insert("signature-input", &fields.input);
+    insert("signature", &fields.signature);
+    if let Some(told) = &told {
+        insert("sekisho-query", told);
+    }
+    request
+}
+
+#[tokio::test]
+async fn a_query_is_signed_by_its_digest_and_never_on_record() {
+    let world = World::open().await;
+    let (_, wessex) = hands(&world);
+    world.kansai.upstream.offer("/usgs-earthquakes/*", "application/json", "{}");
+    let fetched = world.wessex.fetch(&format!("{LOCAL}?name=Sato%20Hanako"), "dfft:DisasterResponse").await;
+    assert_eq!(fetched.status, 200, "{}", fetched.text());
+    let place = format!("{PUSH}?name=Sato%20Hanako");
+    let pushed = world.wessex.send(&place, "dfft:DisasterResponse", NDJSON, whole("{}\n")).await;
+    assert_eq!(pushed.status, 201, "{}", pushed.text());
+
+    let peer = world.peer("wessex.example");
+    for (number, (query, told, status)) in [
+        ("?name=Sato", Some("name=Sato"), 200),
+        // An empty query is none.
+        ("?", None, 200),
+        ("?name=Sato", Some("name=Ito"), 400),
+        ("?name=Sato", Some("?name=Sato"), 400),
+        ("?name=Sato", None, 400),
+        ("", Some("name=Sato"), 400),
+        ("", Some(""), 400),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let request = asking(&peer, &wessex, u8::try_from(number).unwrap(), query, told);
+        let reply = peer.send(request).await.unwrap();
+        assert_eq!(reply.status, status, "case {number}");
+        if status == 400 {
+            assert_eq!(reply.code(), "request_signature_invalid", "case {number}");
+        }
+    }
+    let seen = world.kansai.upstream.seen();
+    let asked: Vec<&str> = seen.iter().map(|seen| seen.path.rsplit_once('/').unwrap().1).collect();
+    let hanako = "?name=Sato%20Hanako";
+    assert_eq!(asked[..2], [format!("all.geojson{hanako}"), format!("a.ndjson{hanako}")]);
+    assert_eq!(asked.len(), 4, "{asked:?}");
+
+    let books = world.close().await;
+    let digest = content_digest(b"name=Sato%20Hanako");
+    for reply in [&fetched, &pushed] {
+        let told = books.kansai.of(reply);
+        let proof = [signatures(&told.decision), signatures(&told.outcome)].concat().swap_remove(0);
+        wessex.check_recorded(&proof, "request");
+        let base = proof["base"].as_str().unwrap();
+        assert!(base.contains(&format!("\n\"sekisho-query\": {digest}\n")), "{base}");
+    }
+    for told in books.kansai.all().iter().chain(&books.wessex.all()) {
+        assert!(!format!("{told:?}").contains("Sato"), "{told:?}");
     }
 }

@@ -76,7 +76,7 @@ impl Covered {
 /// The beginning of the last line of a base.
 const PARAMETERS: &str = "\"@signature-params\": ";
 
-/// What a request's signature covers. `pass` is the value of `Sekisho-Pass`.
+/// What a request's signature covers. `query` is the value of `Sekisho-Query`, `pass` that of `Sekisho-Pass`.
 pub fn request(
     method: &Method,
     path: &str,
@@ -85,14 +85,10 @@ pub fn request(
     pass: &str,
     digest: Option<&Digested>,
 ) -> Covered {
-    let mut covered = vec![
-        (r#""@method""#, method.as_str().to_owned()),
-        (r#""@path""#, path.to_owned()),
-        // An absent query is an empty one (RFC 9421, section 2.2.7).
-        (r#""@query""#, format!("?{}", query.unwrap_or_default())),
-        (r#""sekisho-exchange""#, exchange.to_owned()),
-        (r#""sekisho-pass""#, pass.to_owned()),
-    ];
+    let mut covered = vec![(r#""@method""#, method.as_str().to_owned()), (r#""@path""#, path.to_owned())];
+    covered.extend(query.map(|query| (r#""sekisho-query""#, query.to_owned())));
+    covered.push((r#""sekisho-exchange""#, exchange.to_owned()));
+    covered.push((r#""sekisho-pass""#, pass.to_owned()));
     covered.extend(digest.map(content));
     Covered(covered)
 }

@@ -5,8 +5,8 @@
 //! [`Signature::check`] verifies it. A signature that covers anything else, or says more about itself than the profile
 //! knows, is refused: what a verifier does not understand might be what the signer meant.
 //!
-//! A request covers the digest of its pass (`sekisho-pass`) and not the pass: the text that was signed goes on record,
-//! and a pass names a person.
+//! A request covers the digests of its pass (`sekisho-pass`) and of its query (`sekisho-query`), and neither of the two:
+//! the text that was signed goes on record, a pass names a person, and a query may.
 
 mod covered;
 mod fields;
@@ -35,6 +35,8 @@ pub static SIGNATURE: HeaderName = HeaderName::from_static("signature");
 pub static ACCEPT_SIGNATURE: HeaderName = HeaderName::from_static("accept-signature");
 /// The digest of the pass that a signed request shows, as `Content-Digest` writes one.
 pub static PASS_DIGEST: HeaderName = HeaderName::from_static("sekisho-pass");
+/// The digest of the query of a signed request that has one, written alike.
+pub static QUERY_DIGEST: HeaderName = HeaderName::from_static("sekisho-query");
 
 /// The label of our signatures among others on the same message.
 const LABEL: &str = "sekisho";

@@ -26,7 +26,7 @@ fn digested(bytes: &[u8], trailer: bool) -> Digested {
 }
 
 fn asked() -> Covered {
-    request(&Method::PUT, "/data/a/b", Some("c=1"), "01KAAA", "sha-256=:AA==:", Some(&digested(b"x", true)))
+    request(&Method::PUT, "/data/a/b", Some("sha-256=:BB==:"), "01KAAA", "sha-256=:AA==:", Some(&digested(b"x", true)))
 }
 
 fn answered() -> Covered {
@@ -121,7 +121,9 @@ fn whatever_is_not_the_profile_is_refused() {
     wrong(&format!("{input};expires=1"), &field, invalid);
     wrong(&format!("{input};nonce=\"a\""), &field, invalid);
     wrong(&input.replace("\"@path\" ", ""), &field, invalid);
-    wrong(&input.replace("\"@path\" \"@query\"", "\"@query\" \"@path\""), &field, invalid);
+    wrong(&input.replace("\"@path\" \"sekisho-query\"", "\"sekisho-query\" \"@path\""), &field, invalid);
+    wrong(&input.replace("\"sekisho-query\"", "\"@query\""), &field, invalid);
+    wrong(&input.replace("\"sekisho-query\" ", ""), &field, invalid);
     wrong(&input.replace("(\"@method\"", "(\"date\" \"@method\""), &field, invalid);
     wrong(&input.replace("\"content-digest\";tr", "\"content-digest\""), &field, invalid);
     wrong(&input.replace("\"@method\"", "\"@method\";req"), &field, invalid);

@@ -67,18 +67,19 @@ impl PassMinter {
         })
     }
 
-    /// Our key set as partners need it (RFC 7517).
+    /// Our key set as partners need it (RFC 7517): the key that signs, then those that signed before it.
     ///
     /// # Errors
     /// [`AuthenticateError::Configuration`] when the key has no public form.
-    pub fn jwks(&self) -> Result<serde_json::Value, AuthenticateError> {
+    pub fn jwks(&self, retired: &[serde_json::Value]) -> Result<serde_json::Value, AuthenticateError> {
         let unusable = |error: &dyn fmt::Display| AuthenticateError::Configuration(format!("the pass key: {error}"));
         let mut jwk =
             jsonwebtoken::jwk::Jwk::from_encoding_key(&self.key, Algorithm::EdDSA).map_err(|error| unusable(&error))?;
         jwk.common.key_id = Some(self.kid.clone());
         jwk.common.public_key_use = Some(jsonwebtoken::jwk::PublicKeyUse::Signature);
         let jwk = serde_json::to_value(jwk).map_err(|error| unusable(&error))?;
-        Ok(json!({ "keys": [jwk] }))
+        let keys: Vec<_> = std::iter::once(&jwk).chain(retired).collect();
+        Ok(json!({ "keys": keys }))
     }
 
     /// The id of the key.
@@ -178,7 +179,7 @@ mod tests {
                 None,
             )
             .unwrap();
-        let set: jsonwebtoken::jwk::JwkSet = serde_json::from_value(minter.jwks().unwrap()).unwrap();
+        let set: jsonwebtoken::jwk::JwkSet = serde_json::from_value(minter.jwks(&[]).unwrap()).unwrap();
         let mut validation = jsonwebtoken::Validation::new(Algorithm::EdDSA);
         validation.set_audience(&["wessex.example"]);
         let key = jsonwebtoken::DecodingKey::from_jwk(&set.keys[0]).unwrap();

@@ -5,6 +5,7 @@
 //! vouch for another's name. [`PassVerifier`] turns a pass (JWT, RFC 7519) into a [`Requester`].
 
 mod certificate;
+mod keys;
 mod memory;
 mod mint;
 mod partner;
@@ -17,6 +18,7 @@ mod tls;
 use std::sync::Arc;
 
 pub use certificate::Certificate;
+pub use keys::{KeySet, PublishedKey};
 pub use mint::PassMinter;
 pub use partner::{Partner, PartnerEntry, Partners, Signatures};
 pub use pass::{PASS_LIFETIME, PERSON_ATTRIBUTES, PassVerifier, Requester};
@@ -69,8 +71,8 @@ pub enum AuthenticateError {
     /// The pass is not a JWT of the shape that is asked for.
     #[error("the pass {0}")]
     PassMalformed(&'static str),
-    /// The pass is signed with a key that the partner does not publish.
-    #[error("the pass names a key that the partner does not publish")]
+    /// The pass is signed with a key that the partner does not publish, or that is out of use.
+    #[error("the pass names a key that the partner does not publish, or that is out of use")]
     PassUnknownKey,
     /// The signature of the pass is not by the key that it names.
     #[error("the signature of the pass does not verify")]

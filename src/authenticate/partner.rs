@@ -4,12 +4,11 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use jsonwebtoken::jwk::JwkSet;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use serde_json::{Map, Value};
 
-use super::pass::PassKeys;
+use super::keys::{KeySet, PassKeys};
 use super::{AuthenticateError, Certificate};
 use crate::types::{Facts, PartyId};
 
@@ -37,7 +36,7 @@ pub struct PartnerEntry {
     /// The authorities that may vouch for those names, and for no others.
     pub anchors: Vec<CertificateDer<'static>>,
     /// The keys that sign its passes.
-    pub keys: JwkSet,
+    pub keys: KeySet,
     /// What we vetted, as the policy sees it (beside `party`, which is always `id`): `country`, `type`, `membership`, `framework`, further facts.
     pub facts: Map<String, Value>,
     /// Whether it starts suspended.

@@ -1,15 +1,12 @@
 //! The pass: a JWT (RFC 7519) that says who asks, why, and under which agreement, bound to a certificate (RFC 8705).
 
-use std::collections::HashMap;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, JwkSet};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use jsonwebtoken::Validation;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -136,52 +133,6 @@ fn person(mut claimed: Map<String, Value>) -> Result<Map<String, Value>, Authent
     Ok(claimed)
 }
 
-/// A partner's keys for passes, each with the one algorithm it is for.
-pub(super) struct PassKeys {
-    keys: HashMap<String, (Algorithm, DecodingKey)>,
-    /// The raw public keys among them that sign messages, too.
-    ed25519: HashMap<String, [u8; 32]>,
-}
-
-impl fmt::Debug for PassKeys {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("PassKeys").field(&self.keys.len()).finish()
-    }
-}
-
-impl PassKeys {
-    /// Reads a JWK set (RFC 7517). Only Ed25519 and P-256 keys with a `kid` are taken; the algorithm follows from the
-    /// key and never from a token.
-    pub(super) fn read(set: &JwkSet) -> Result<Self, String> {
-        let (mut keys, mut ed25519) = (HashMap::new(), HashMap::new());
-        for (place, jwk) in set.keys.iter().enumerate() {
-            let kid = jwk.common.key_id.clone().ok_or_else(|| format!("key {place} of its JWKS has no kid"))?;
-            let algorithm = match &jwk.algorithm {
-                AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
-                AlgorithmParameters::EllipticCurve(curve) if curve.curve == EllipticCurve::P256 => Algorithm::ES256,
-                _ => return Err(format!("key {kid} of its JWKS is neither Ed25519 nor P-256")),
-            };
-            let key = DecodingKey::from_jwk(jwk).map_err(|error| format!("key {kid} of its JWKS: {error}"))?;
-            if keys.insert(kid.clone(), (algorithm, key)).is_some() {
-                return Err(format!("two keys of its JWKS have the kid {kid}"));
-            }
-            if let AlgorithmParameters::OctetKeyPair(pair) = &jwk.algorithm {
-                let mut public = [0; 32];
-                if !matches!(URL_SAFE_NO_PAD.decode_slice(&pair.x, &mut public), Ok(32)) {
-                    return Err(format!("key {kid} of its JWKS is no Ed25519 public key"));
-                }
-                ed25519.insert(kid, public);
-            }
-        }
-        Ok(Self { keys, ed25519 })
-    }
-
-    /// The raw public key with this id, if it is an Ed25519 key.
-    pub(super) fn ed25519(&self, kid: &str) -> Option<&[u8; 32]> {
-        self.ed25519.get(kid)
-    }
-}
-
 /// Verifies passes that are meant for us, each once, and remembers them until they expire.
 pub struct PassVerifier {
     audience: PartyId,
@@ -282,24 +233,31 @@ impl PassVerifier {
             return Err(PassMalformed("must not carry a key, a key's address or critical extensions"));
         }
         let kid = header.kid.ok_or(PassMalformed("must name its key (kid)"))?;
-        let (algorithm, key) = partner.keys().keys.get(&kid).ok_or(AuthenticateError::PassUnknownKey)?;
-        if header.alg != *algorithm {
+        let key = partner.keys().get(&kid, self.clock.now()).ok_or(AuthenticateError::PassUnknownKey)?;
+        if header.alg != key.algorithm {
             return Err(PassMalformed("must use the algorithm of its key"));
         }
-        let mut validation = Validation::new(*algorithm);
+        let mut validation = Validation::new(key.algorithm);
         // Times and audience are checked here, against our own clock and with a code for each.
         validation.validate_exp = false;
         validation.validate_nbf = false;
         validation.validate_aud = false;
         validation.required_spec_claims.clear();
-        let claims = jsonwebtoken::decode::<Claims>(pass, key, &validation).map_err(|error| match error.kind() {
-            jsonwebtoken::errors::ErrorKind::InvalidSignature => AuthenticateError::PassSignature,
-            _ => PassMalformed("lacks a claim or has one of the wrong type (see the pass in the wire reference)"),
-        })?;
-        self.take(claims.claims, digest, partner)
+        let claims =
+            jsonwebtoken::decode::<Claims>(pass, &key.key, &validation).map_err(|error| match error.kind() {
+                jsonwebtoken::errors::ErrorKind::InvalidSignature => AuthenticateError::PassSignature,
+                _ => PassMalformed("lacks a claim or has one of the wrong type (see the pass in the wire reference)"),
+            })?;
+        self.take(claims.claims, digest, partner, key.until)
     }
 
-    fn take(&self, claims: Claims, pass: Digest, partner: &Partner) -> Result<Requester, AuthenticateError> {
+    fn take(
+        &self,
+        claims: Claims,
+        pass: Digest,
+        partner: &Partner,
+        until: Option<Timestamp>,
+    ) -> Result<Requester, AuthenticateError> {
         use AuthenticateError::PassMalformed;
         let party = claims.iss.parse::<PartyId>().map_err(|_| PassMalformed("has an iss that is not a party id"))?;
         // Before the pass is remembered: what one partner's key signed must never be found under another's name.
@@ -344,7 +302,8 @@ impl PassVerifier {
             certificate: Digest::from_bytes(certificate),
             issued,
             not_before: Timestamp::from_seconds(claims.nbf.unwrap_or(claims.iat)),
-            expires,
+            // Remembered or not, it is worth nothing once its key is not.
+            expires: until.map_or(expires, |until| until.min(expires)),
         })
     }
 }

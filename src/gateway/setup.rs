@@ -53,6 +53,8 @@ pub struct Setup {
     pub admin_anchors: Vec<CertificateDer<'static>>,
     /// Ed25519 private key (PKCS#8 PEM) that signs passes for our applications.
     pub pass_key: Vec<u8>,
+    /// Keys that signed them before, as the key set lists them: published, and believed by nobody here.
+    pub retired_keys: Vec<Value>,
     /// Life of those passes.
     pub pass_lifetime: Duration,
     /// Their `sub`.
@@ -129,7 +131,7 @@ impl Gateway {
             let id = dataset.id().clone();
             routes.insert(id, Arc::new(Route { dataset, client, pull, push, single_use }));
         }
-        let jwks = minter.jwks()?;
+        let jwks = minter.jwks(&setup.retired_keys)?;
         let log_keys = listed_keys(setup.log.directory())?;
         Ok(Arc::new(Self {
             passes: PassVerifier::new(setup.us.clone(), Arc::clone(&setup.clock)),

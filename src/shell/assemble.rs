@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result, anyhow};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::Value;
 
 use super::config::{self, Accept, Config, PolicyPlace, Resolved, SourceTrust};
 use super::policies::{Owner, Place, PolicySetup, Rules, SourceSetup};
@@ -143,12 +144,14 @@ pub fn setup(resolved: Resolved, policies: PolicySet, clock: Arc<dyn Clock>, sta
     let agreements: Vec<Agreement> =
         config.agreements.into_iter().zip(resolved.terms).map(|(entry, terms)| agreement(entry, terms)).collect();
     count_uses(log.directory(), &agreements).context("counting the uses of agreements in the log")?;
+    let retired_keys = retired_keys(resolved.retired_keys.as_deref())?;
     Ok(Setup {
         us: config.party.id.clone(),
         our_facts: config.party.attributes(),
         credentials,
         admin_anchors,
         pass_key: resolved.pass_key.expose().to_vec(),
+        retired_keys,
         pass_lifetime: config.passes.lifetime,
         subject: config.passes.subject.clone(),
         partners,
@@ -235,6 +238,17 @@ fn partners(resolved: &Resolved) -> Result<Vec<PartnerEntry>> {
         })
     });
     partners.collect()
+}
+
+/// The keys of `passes.retired`.
+fn retired_keys(jwks: Option<&[u8]>) -> Result<Vec<Value>> {
+    #[derive(serde::Deserialize)]
+    struct Set {
+        keys: Vec<Value>,
+    }
+    let Some(jwks) = jwks else { return Ok(Vec::new()) };
+    let set: Set = serde_json::from_slice(jwks).context("passes.retired")?;
+    Ok(set.keys)
 }
 
 fn credentials(resolved: &Resolved) -> Result<Credentials> {

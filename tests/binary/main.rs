@@ -19,6 +19,7 @@ mod erasure;
 mod odrl;
 mod outside;
 mod partners;
+mod pass_keys;
 mod policies;
 mod policy_check;
 mod replay;

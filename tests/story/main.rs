@@ -13,6 +13,7 @@ mod gates;
 mod health;
 mod hostile;
 mod impostor;
+mod key_ends;
 mod odrl;
 mod open_data;
 mod passes;

@@ -283,6 +283,7 @@ fn setup(
         },
         admin_anchors: vec![der(&identity.authority.certificate_pem())],
         pass_key: identity.pass_key_pem.clone().into_bytes(),
+        retired_keys: Vec::new(),
         pass_lifetime: Duration::from_secs(300),
         subject: "service:local".to_owned(),
         partners,

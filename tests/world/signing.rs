@@ -30,9 +30,14 @@ pub struct Fields {
 
 impl Hand {
     pub fn of(identity: &Identity) -> Self {
-        let key = PrivatePkcs8KeyDer::from_pem_slice(identity.pass_key_pem.as_bytes()).unwrap();
+        Self::with(&identity.pass_key_pem)
+    }
+
+    /// That of a private key.
+    pub fn with(pem: &str) -> Self {
+        let key = PrivatePkcs8KeyDer::from_pem_slice(pem.as_bytes()).unwrap();
         let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(key.secret_pkcs8_der()).unwrap();
-        let public = ed25519_public_key(&identity.pass_key_pem).unwrap();
+        let public = ed25519_public_key(pem).unwrap();
         Self { pair, kid: thumbprint(&public), public: public.to_vec() }
     }
 

@@ -21,7 +21,8 @@ use http::HeaderName;
 pub use covered::{Bound, Covered, Digested, answer, receipt, request};
 pub use fields::{Fields, announces, asks_for_answer, content_digest, read_content_digest};
 
-use super::pass::{CLOCK_SKEW, PASS_LIFETIME, PassKeys};
+use super::keys::PassKeys;
+use super::pass::{CLOCK_SKEW, PASS_LIFETIME};
 use super::{AuthenticateError, Partner, PassMinter};
 use crate::types::Timestamp;
 
@@ -163,7 +164,8 @@ impl Signature {
         if late || created > now.plus(CLOCK_SKEW) {
             return Err(purpose.stale());
         }
-        let public = *keys.ed25519(&given.key).ok_or(purpose.invalid("names no Ed25519 key of its party"))?;
+        let public = keys.get(&given.key, now).and_then(|key| key.ed25519);
+        let public = public.ok_or(purpose.invalid("names no Ed25519 key that its party signs with"))?;
         let base = covered.base(&given.parameters).ok_or(purpose.invalid("covers more than 8 KiB"))?;
         UnparsedPublicKey::new(&ED25519, &public)
             .verify(base.as_bytes(), &given.signature)

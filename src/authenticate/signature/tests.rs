@@ -18,7 +18,7 @@ fn minter() -> PassMinter {
 }
 
 fn keys(minter: &PassMinter) -> PassKeys {
-    PassKeys::read(&serde_json::from_value(minter.jwks().unwrap()).unwrap()).unwrap()
+    PassKeys::read(&serde_json::from_value(minter.jwks(&[]).unwrap()).unwrap()).unwrap()
 }
 
 fn digested(bytes: &[u8], trailer: bool) -> Digested {

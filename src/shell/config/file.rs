@@ -41,6 +41,8 @@ pub(super) enum Content {
     Ed25519,
     /// A JSON Web Key Set (RFC 7517).
     Jwks,
+    /// The same of our own keys that sign no more.
+    RetiredJwks,
     /// 32 bytes as 64 hexadecimal digits.
     Hex,
     /// A public key as PEM (SubjectPublicKeyInfo).
@@ -159,7 +161,8 @@ fn check(bytes: &[u8], content: Content) -> Result<(), Complaint> {
         Content::Anchors => certificates(bytes, true),
         Content::TlsKey => tls_key(bytes),
         Content::Ed25519 => ed25519(bytes),
-        Content::Jwks => jwks(bytes),
+        Content::Jwks => jwks(bytes, "ask the partner for its /.well-known/jwks.json (RFC 7517)", false),
+        Content::RetiredJwks => jwks(bytes, "keep our own key set as it was, with \"exp\" in each key", true),
         Content::Hex => hex_key(bytes).map(|_| ()),
         Content::PublicKey => public_key(bytes),
         // What is not even text has no lines to tell.
@@ -275,16 +278,17 @@ pub(super) fn hex_key(bytes: &[u8]) -> Result<[u8; 32], Complaint> {
 /// Members that only a private or symmetric key has (RFC 7518, section 6).
 const SECRET_MEMBERS: [&str; 7] = ["d", "p", "q", "dp", "dq", "qi", "k"];
 
-/// A key set with at least one key that can verify passes, every key named, and nothing secret in it.
-fn jwks(bytes: &[u8]) -> Result<(), Complaint> {
-    let wrong = |what: &str| Complaint::new(what, "ask the partner for its /.well-known/jwks.json (RFC 7517)");
+/// A key set with at least one key that can verify passes, every key named, and nothing secret in it; `retired` ones say
+/// until when they signed.
+fn jwks(bytes: &[u8], fix: &'static str, retired: bool) -> Result<(), Complaint> {
+    let wrong = |what: &str| Complaint::new(what, fix);
     let set: Value = serde_json::from_slice(bytes).map_err(|_| wrong("is not JSON"))?;
     let keys = set.get("keys").and_then(Value::as_array).ok_or_else(|| wrong("is not a key set: no array \"keys\""))?;
     let mut names = Vec::with_capacity(keys.len());
     let mut usable = false;
     for key in keys {
         if SECRET_MEMBERS.iter().any(|member| key.get(member).is_some()) {
-            let fix = "remove the private members, and tell the partner that this key is disclosed";
+            let fix = "remove the private members, and tell whose key it is that it is disclosed";
             return Err(Complaint::new("holds a private or symmetric key", fix));
         }
         let kid = key.get("kid").and_then(Value::as_str).ok_or_else(|| wrong("holds a key without \"kid\""))?;
@@ -292,7 +296,15 @@ fn jwks(bytes: &[u8]) -> Result<(), Complaint> {
             return Err(wrong("holds two keys with one \"kid\""));
         }
         names.push(kid);
-        usable |= is_usable(key);
+        match key.get("exp") {
+            None if retired => {
+                return Err(wrong("holds a key without \"exp\", the second from which it signs no more"));
+            }
+            Some(exp) if exp.as_u64().is_none() => {
+                return Err(wrong("holds a key whose \"exp\" is not seconds since 1970"));
+            }
+            _ => usable |= is_usable(key),
+        }
     }
     if usable { Ok(()) } else { Err(wrong("holds no Ed25519 or P-256 key")) }
 }

@@ -117,6 +117,8 @@ pub struct Admin {
 pub struct Passes {
     /// `key`: Ed25519 private key, PKCS#8 PEM. Secret. Required.
     pub key: FileRef,
+    /// `retired`: the keys that signed passes before, a JSON Web Key Set with `exp` in each key. Default: none.
+    pub retired: Option<FileRef>,
     /// `lifetime`: how long a pass is good, 1s to 10m. Default: [`Passes::LIFETIME`].
     pub lifetime: Duration,
     /// `subject`: the `sub` of a pass whose application gave none. Default: [`Passes::SUBJECT`].

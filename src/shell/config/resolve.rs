@@ -5,9 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::signature::KeyPair as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use serde_json::Value;
 
 use super::file::{FileRef, ed25519_pair, hex_key};
 use super::odrl::{agreement_registry, terms};
@@ -45,6 +48,8 @@ pub struct Resolved {
     pub admin_anchors: Option<Vec<u8>>,
     /// `passes.key`: Ed25519 PKCS#8 PEM.
     pub pass_key: Secret,
+    /// `passes.retired`: a JSON Web Key Set without the key of `passes.key`.
+    pub retired_keys: Option<Vec<u8>>,
     /// `record.key`: Ed25519 PKCS#8 PEM, another than `passes.key`.
     pub record_key: Secret,
     /// `witness.key`: Ed25519 PKCS#8 PEM, another than the two above.
@@ -110,6 +115,7 @@ pub fn resolve(mut config: Config, directory: &Path) -> Result<Resolved, Vec<Pro
     let tls_key = found.bytes(&config.tls.key);
     let admin_anchors = config.admin.as_ref().map(|admin| found.bytes(&admin.anchors));
     let pass_key = found.bytes(&config.passes.key);
+    let retired_keys = config.passes.retired.as_ref().map(|retired| found.bytes(retired));
     let record_key = found.bytes(&config.record.key);
     let witness_key = config.witness.key.as_ref().map(|key| found.bytes(key));
     let pseudonym_key = config.pseudonyms.as_ref().map(|pseudonyms| found.hex(&pseudonyms.key));
@@ -129,6 +135,7 @@ pub fn resolve(mut config: Config, directory: &Path) -> Result<Resolved, Vec<Pro
     if found.problems.is_empty() {
         found.check_pair(&config, &tls_certificate, &tls_key);
         found.check_distinct(&config, &pass_key, &record_key, witness_key.as_deref());
+        found.check_retired(&config, &pass_key, retired_keys.as_deref());
     }
     if !found.problems.is_empty() {
         sort(&mut found.problems);
@@ -140,6 +147,7 @@ pub fn resolve(mut config: Config, directory: &Path) -> Result<Resolved, Vec<Pro
         tls_key: Secret(tls_key.into()),
         admin_anchors,
         pass_key: Secret(pass_key.into()),
+        retired_keys,
         record_key: Secret(record_key.into()),
         witness_key: witness_key.map(|key| Secret(key.into())),
         pseudonym_key: pseudonym_key.map(|key| Secret(key.as_slice().into())),
@@ -255,6 +263,19 @@ impl Found<'_> {
             let what = format!("does not belong to the first certificate of {}", config.tls.certificate.path.display());
             let fix = "name the key that the certificate was issued for";
             self.problems.push(config.tls.key.problem(Complaint::new(what, fix)));
+        }
+    }
+
+    /// A key that is marked as over and signs would be refused by partners from then on.
+    fn check_retired(&mut self, config: &Config, pass: &[u8], retired: Option<&[u8]>) {
+        let Some((file, retired)) = config.passes.retired.as_ref().zip(retired) else { return };
+        let set: Option<Value> = serde_json::from_slice(retired).ok();
+        let keys = set.as_ref().and_then(|set| set.get("keys")).and_then(Value::as_array);
+        let mut keys = keys.into_iter().flatten().filter_map(|key| key.get("x")).filter_map(Value::as_str);
+        let signing = ed25519_pair(pass).map(|pair| URL_SAFE_NO_PAD.encode(pair.public_key().as_ref()));
+        if signing.is_some_and(|signing| keys.any(|key| key == signing)) {
+            let what = "holds the key that signs passes now";
+            self.problems.push(file.problem(Complaint::new(what, "remove it, or name another key under passes.key")));
         }
     }
 

@@ -72,11 +72,13 @@ pub(super) fn admin(root: &mut Section<'_>, is_needed: bool) -> Option<Option<Ad
 pub(super) fn passes(root: &mut Section<'_>) -> Option<Passes> {
     let mut table = root.section("passes", "[passes]");
     let key = table.required_file("key", "\"pass.key\"", Content::Ed25519);
+    let retired = table.file("retired", Content::RetiredJwks);
     let lifetime = table.optional("lifetime", |value| duration(value, SECOND..=Passes::MOST_LIFETIME));
     let subject = table.optional("subject", identifier);
     table.finish();
     Some(Passes {
         key: key?,
+        retired,
         lifetime: lifetime.unwrap_or(Passes::LIFETIME),
         subject: subject.unwrap_or_else(|| Passes::SUBJECT.to_owned()),
     })

@@ -227,6 +227,9 @@ fn signatures_that_http_carried_are_checked_and_whose_keys_they_are() {
     let report = verify(&receipt(1, 1, false), jwks(&public));
     assert!(report.verified && !report.render().contains("--party"), "{}", report.render());
     assert_eq!(count(&report, "receipts"), 1);
+    // A key that is out of use since is still this party's.
+    let over = jwks(&public).map(|jwks| jwks.replace("\"OKP\"", "\"OKP\",\"exp\":1"));
+    assert!(verify(&receipt(1, 1, false), over).verified);
     let other = URL_SAFE_NO_PAD.encode(super::key(41, "x", super::super::notes::Role::Log).0.public_key());
     assert_eq!(failed(&verify(&receipt(1, 1, false), jwks(&other))), ["receipts"]);
     assert_eq!(failed(&verify(&receipt(1, 2, false), jwks(&public))), ["receipts"]);

@@ -190,10 +190,37 @@ fn key_sets_must_verify_and_hold_no_secret() {
         &["symmetric"],
     );
     check(write("wessex/jwks.json", &set(&[ed(r#", "kid": "a""#).replace(x, "AA")])), 30, &["no Ed25519 or P-256 key"]);
+    check(write("wessex/jwks.json", &set(&[ed(r#", "kid": "a", "exp": "soon""#)])), 30, &["\"exp\" is not seconds"]);
     let place = sound();
     let p256 = format!(r#"{{"kid": "a", "kty": "EC", "crv": "P-256", "x": "{x}", "y": "{x}"}}"#);
     write("wessex/jwks.json", &set(&[p256]))(place.path());
     assert!(resolve(place.path()).is_ok(), "a P-256 key verifies ES256");
+}
+
+#[test]
+fn retired_keys_tell_their_end_and_sign_no_more() {
+    let retired = |place: &Path, set: &str| {
+        let text = CONFIGURATION.replace("key = \"pass.key\"", "key = \"pass.key\"\nretired = \"retired.json\"");
+        fs::write(place.join("sekisho.toml"), text).expect("a file");
+        fs::write(place.join("retired.json"), set).expect("a file");
+        resolve(place)
+    };
+    let with_end = |name: &str, place: &Path| {
+        let set = fs::read_to_string(place.join(name)).expect("a key set");
+        set.replace("\"kty\"", "\"exp\": 1795251600, \"kty\"")
+    };
+    let place = sound();
+    // Somebody's key that is not the one that signs.
+    let set = with_end("wessex/jwks.json", place.path());
+    let resolved = retired(place.path(), &set).expect("no problems");
+    assert_eq!(resolved.retired_keys.as_deref(), Some(set.as_bytes()));
+    let own = fs::read_to_string(place.path().join("jwks.json")).expect("a key set");
+    let now = with_end("jwks.json", place.path());
+    for (set, told) in [(own.as_str(), "without \"exp\""), (&now, "signs passes now"), ("{}", "no array \"keys\"")] {
+        let problems = retired(place.path(), set).map(|_| ()).expect_err("one problem");
+        assert_eq!((problems.len(), problems[0].line), (1, 15), "{problems:#?}");
+        assert!(problems[0].what.contains("[passes] retired") && problems[0].what.contains(told), "{problems:#?}");
+    }
 }
 
 #[test]

@@ -1,8 +1,10 @@
 """Fetches a dataset from a partner's gateway with a pass that we make ourselves. README.md tells the variables."""
 
+import base64
 import hashlib
 import json
 import os
+import re
 import ssl
 import sys
 import time
@@ -11,6 +13,7 @@ import uuid
 import httpx
 import jwt
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm
 from jwt.utils import base64url_encode
@@ -39,15 +42,51 @@ if agreement := os.environ.get("AGREEMENT"):
     claims["agreement"] = agreement
 token = jwt.encode(claims, signer, alg, headers={"typ": "sekisho-pass+jwt", "kid": kid})
 
+
+def signer_of(answer, content):
+    """The id of the provider's key that signed this answer, as docs/wire.md tells; an error says what is wrong."""
+    covered = [("@status", str(answer.status_code))]
+    for name in ("sekisho-exchange", "content-type", "sekisho-obligations", "content-digest"):
+        covered += [(name, answer.headers[name])] if name in answer.headers else []
+    listed = re.escape(" ".join(f'"{name}"' for name, _ in covered))
+    form = rf'sekisho=(\({listed}\);created=(\d+);keyid="([^"]+)"(?:;alg="ed25519")?;tag="sekisho-answer")'
+    said = re.fullmatch(form, answer.headers.get("signature-input", ""))
+    value = re.fullmatch("sekisho=:([A-Za-z0-9+/=]+):", answer.headers.get("signature", ""))
+    digest = base64.b64encode(hashlib.sha256(content).digest()).decode()
+    if not said or not value or answer.headers.get("content-digest") != f"sha-256=:{digest}:":
+        raise ValueError("the signature does not cover this answer")
+    parameters, created, keyid = said.groups()
+    if not -30 <= time.time() - int(created) <= 600:
+        raise ValueError("the signature is not of this time")
+    with open(os.environ["PROVIDER_KEYS"], "rb") as file:
+        keys = [key for key in json.load(file)["keys"] if key["kid"] == keyid and key.get("crv") == "Ed25519"]
+    if not keys or keys[0].get("exp", time.time() + 1) <= time.time():
+        raise ValueError("the signature is by no key that the provider signs with")
+    base = "".join(f'"{name}": {text}\n' for name, text in covered) + f'"@signature-params": {parameters}'
+    OKPAlgorithm.from_jwk(keys[0]).verify(base64.b64decode(value[1]), base.encode())
+    return keyid
+
+
 tls = ssl.create_default_context(cafile=ca)
 tls.minimum_version = ssl.TLSVersion.TLSv1_3
 tls.load_cert_chain(cert, key)
+headers = {"Authorization": f"Bearer {token}", "Accept-Signature": "sekisho=()", "Accept-Encoding": "identity"}
 try:
-    with httpx.stream("GET", url, headers={"Authorization": f"Bearer {token}"}, verify=tls, trust_env=False) as answer:
+    with httpx.stream("GET", url, headers=headers, verify=tls, trust_env=False) as answer:
         print("sekisho-exchange:", answer.headers.get("sekisho-exchange"), file=sys.stderr)
-        for piece in answer.iter_bytes():
+        pieces = answer.iter_bytes()
+        if os.environ.get("PROVIDER_KEYS") and "signature" in answer.headers:
+            # Signed in its head, so it is small: nothing of it goes on before it is proven.
+            pieces = [answer.read()]
+            print("signed with:", signer_of(answer, pieces[0]), file=sys.stderr)
+        elif os.environ.get("PROVIDER_KEYS"):
+            print("not signed", file=sys.stderr)
+        for piece in pieces:
             sys.stdout.buffer.write(piece)
         sys.exit(0 if answer.is_success else 1)
+except (InvalidSignature, ValueError) as error:
+    print(f"not the provider's answer: {error!r}", file=sys.stderr)
+    sys.exit(2)
 except httpx.HTTPError as error:
     print(f"could not ask, or the answer broke off: {error!r}", file=sys.stderr)
     sys.exit(2)

@@ -10,7 +10,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::note::VerifierKey;
+use super::note::{Note, VerifierKey};
 
 /// The list of keys, in the log's directory.
 pub(super) const KEYS: &str = "keys";
@@ -84,6 +84,21 @@ impl LogKeys {
     /// The key that signs the entry at an index.
     pub(super) fn at(&self, index: u64) -> &VerifierKey {
         &self.keys[self.place(index)]
+    }
+
+    /// The places of the entries by which one key hands over to the next.
+    pub(super) fn changes(&self) -> impl Iterator<Item = u64> {
+        self.spans.iter().filter_map(|span| span.from_index.checked_sub(1))
+    }
+
+    /// Which of the keys a note claims to be signed by, the youngest of them.
+    pub(super) fn signer(&self, note: &Note<'_>) -> Option<&VerifierKey> {
+        self.keys.iter().rev().find(|key| note.signature_by(key).is_some())
+    }
+
+    /// The key that signs now.
+    pub(super) fn current(&self) -> &VerifierKey {
+        self.at(u64::MAX)
     }
 
     /// The key whose entries begin at this index, and the one before it: where an entry of kind `key` stands just before.

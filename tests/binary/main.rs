@@ -26,3 +26,5 @@ mod replay;
 mod rotation;
 mod site;
 mod sources;
+mod twins;
+mod verdicts;

@@ -195,24 +195,29 @@ jwks = "wessex.example/jwks.json"
 
     /// Starts `serve`, and returns once it says that it serves.
     pub fn serve(&self) -> Serving {
-        let mut child = Command::new(SEKISHO)
-            .args([OsStr::new("serve"), OsStr::new("--config"), self.config().as_os_str()])
-            .env("SEKISHO_LOG", "info")
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = BufReader::new(child.stderr.take().unwrap());
-        let mut lines = String::new();
-        while !lines.contains("serving") {
-            let read = said.read_line(&mut lines).unwrap();
-            assert_ne!(read, 0, "serve ended: {lines}");
-        }
-        // A full pipe would stop the gateway.
-        let rest = std::thread::spawn(move || {
-            std::io::copy(&mut said, &mut std::io::sink()).unwrap();
-        });
-        Serving { child, rest: Some(rest) }
+        serve(&self.config())
     }
+}
+
+/// Starts `serve` with a configuration, and returns once it says that it serves.
+pub fn serve(config: &Path) -> Serving {
+    let mut child = Command::new(SEKISHO)
+        .args([OsStr::new("serve"), OsStr::new("--config"), config.as_os_str()])
+        .env("SEKISHO_LOG", "info")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut lines = String::new();
+    while !lines.contains("serving") {
+        let read = said.read_line(&mut lines).unwrap();
+        assert_ne!(read, 0, "serve ended: {lines}");
+    }
+    // A full pipe would stop the gateway.
+    let rest = std::thread::spawn(move || {
+        std::io::copy(&mut said, &mut std::io::sink()).unwrap();
+    });
+    Serving { child, rest: Some(rest) }
 }
 
 /// A gateway's process. It does not outlive the test.

@@ -85,11 +85,16 @@ pub fn export(log: &Extract<'_>, selection: &Selection, out: &mut dyn Write) -> 
         words["first"] = first.into();
         words["next"] = next.into();
     }
+    let missing = || io::Error::new(io::ErrorKind::NotFound, "the log shows no key of its own");
+    let keys = log.keys.as_ref().ok_or_else(missing)?;
+    let listed: Value = serde_json::from_str(&keys.text())?;
     let head = json!({
-        "format": BUNDLE_FORMAT, "origin": log.origin, "keys": log.key.as_slice(), "checkpoint": log.note,
-        "selection": words
+        "format": BUNDLE_FORMAT, "origin": log.origin, "keys": listed, "checkpoint": log.note, "selection": words
     });
     writeln!(out, "{head}")?;
+    for change in keys.changes() {
+        line(log, "change", change, &log.entry(change)?, out)?;
+    }
     let mut entries = 0;
     log.each(|index, entry| {
         let wanted = match range {
@@ -100,15 +105,20 @@ pub fn export(log: &Extract<'_>, selection: &Selection, out: &mut dyn Write) -> 
             },
         };
         if wanted {
-            let text = std::str::from_utf8(entry).map_err(io::Error::other)?;
-            let path: Vec<_> = log.path(index)?.iter().map(|hash| STANDARD.encode(hash)).collect();
-            writeln!(out, "{}", json!({ "index": index, "entry": text, "proof": path }))?;
+            line(log, "index", index, entry, out)?;
             entries += 1;
         }
         Ok(())
     })?;
     writeln!(out, "{}", json!({ "end": entries }))?;
     Ok(Written { entries, of: log.size })
+}
+
+/// Writes an entry with its proof, and its place under this name.
+fn line(log: &Extract<'_>, place: &str, index: u64, entry: &[u8], out: &mut dyn Write) -> io::Result<()> {
+    let text = std::str::from_utf8(entry).map_err(io::Error::other)?;
+    let path: Vec<_> = log.path(index)?.iter().map(|hash| STANDARD.encode(hash)).collect();
+    writeln!(out, "{}", json!({ place: index, "entry": text, "proof": path }))
 }
 
 fn selected(selection: &Selection, payload: &Value, followed: &mut HashSet<ExchangeId>) -> io::Result<bool> {

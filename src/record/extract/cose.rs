@@ -20,9 +20,15 @@ impl Extract<'_> {
     /// Makes a receipt for the entry, signed with the log's key.
     ///
     /// # Errors
-    /// As reading, and what the key gives.
+    /// As reading, and what the key gives; `InvalidInput` for a key that is not the log's, `Unsupported` as for
+    /// [`Extract::proof_file`].
     pub fn cose(&self, index: u64, key: &Arc<dyn SigningKey>) -> io::Result<Vec<u8>> {
         let signer = Signer::new(Arc::clone(key));
+        let current = self.keys.as_ref().map(|keys| keys.current().to_string());
+        if current.is_some_and(|current| current != signer.verifier_key(&self.origin)) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "this is not the key that signs the log"));
+        }
+        self.one_key(index)?;
         let other = |error: coset::CoseError| io::Error::other(error.to_string());
         let path = self.path(index)?.iter().map(|hash| Value::Bytes(hash.to_vec())).collect();
         let proof = Value::Array(vec![Value::from(self.size), Value::from(index), Value::Array(path)]);

@@ -14,11 +14,13 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::jws::{self, Compact};
-use super::note::{Checkpoint, Note};
+use super::keys::{KEYS, LogKeys};
+use super::note::{Checkpoint, Note, VerifierKey};
 use super::proof::inclusion;
+use super::store::KEY;
 use super::tiles::{TileReader, TileSource, width_at};
 use super::verify::Source;
-use crate::types::ExchangeId;
+use crate::types::{Digest, ExchangeId};
 pub use bundle::{Selection, Written, export};
 pub use prov::provenance;
 
@@ -32,7 +34,8 @@ pub struct Extract<'a> {
     root: [u8; 32],
     origin: String,
     note: String,
-    key: Option<String>,
+    /// Every key up to the one that signed the checkpoint; nothing where the log does not show them.
+    keys: Option<LogKeys>,
 }
 
 /// A source that is read through a reference.
@@ -53,9 +56,12 @@ impl<'a> Extract<'a> {
         let latest = source.whole("checkpoint", MOST_NOTE)?;
         let latest = read(&latest).ok_or_else(|| malformed("checkpoint"))?;
         let cosigned = newest_cosigned(source)?.filter(|(_, checkpoint)| checkpoint.size >= least);
-        // A cosigned checkpoint is worth more; a copy that was rolled back would have a larger one than its latest.
+        let keys = log_keys(source)?;
+        let signer = |note: &str| keys.as_ref().zip(Note::parse(note)).and_then(|(keys, note)| keys.signer(&note));
+        // A cosigned checkpoint is worth more; a copy that was rolled back would have a larger one than its latest. One under
+        // a key that was given up since is believed by nobody who has the key of today.
         let (note, checkpoint) = match cosigned {
-            Some(cosigned) if cosigned.1.size <= latest.1.size => cosigned,
+            Some(cosigned) if cosigned.1.size <= latest.1.size && signer(&cosigned.0) == signer(&latest.0) => cosigned,
             _ => latest,
         };
         if checkpoint.size < least {
@@ -63,10 +69,9 @@ impl<'a> Extract<'a> {
                 format!("the checkpoint covers {} entries, and entry {} is not among them", checkpoint.size, least - 1);
             return Err(io::Error::new(io::ErrorKind::NotFound, what));
         }
-        let key = source.whole("log.pub", MOST_NOTE).ok().and_then(|key| String::from_utf8(key).ok());
-        let key = key.map(|key| key.trim_end().to_owned());
+        let keys = keys.map(|keys| keys.settled(checkpoint.size));
         let reader = TileReader::new(Shared(source));
-        Ok(Self { reader, size: checkpoint.size, root: checkpoint.root, origin: checkpoint.origin, note, key })
+        Ok(Self { reader, size: checkpoint.size, root: checkpoint.root, origin: checkpoint.origin, note, keys })
     }
 
     /// The log's name.
@@ -136,8 +141,10 @@ impl<'a> Extract<'a> {
     /// A proof that the entry is in the log, with the entry in it: C2SP tlog-proof.
     ///
     /// # Errors
-    /// As reading.
+    /// As reading; `Unsupported` for an entry under an earlier key than the checkpoint's: the file has no place for the
+    /// entries between them that hand over.
     pub fn proof_file(&self, index: u64) -> io::Result<String> {
+        self.one_key(index)?;
         let mut file =
             format!("c2sp.org/tlog-proof@v1\nextra {}\nindex {index}\n", STANDARD.encode(self.entry(index)?));
         for hash in self.path(index)? {
@@ -146,6 +153,32 @@ impl<'a> Extract<'a> {
         }
         Ok(file + "\n" + &self.note)
     }
+}
+
+impl Extract<'_> {
+    /// Refuses an entry that another key signed than the checkpoint.
+    fn one_key(&self, index: u64) -> io::Result<()> {
+        let same = self.keys.as_ref().is_none_or(|keys| keys.at(index) == keys.current());
+        let what = format!(
+            "entry {index} is signed by an earlier key of the log: only an export shows how it was handed over"
+        );
+        if same { Ok(()) } else { Err(io::Error::new(io::ErrorKind::Unsupported, what)) }
+    }
+}
+
+/// The keys that the log shows.
+fn log_keys(source: &dyn Source) -> io::Result<Option<LogKeys>> {
+    let text = |path| match source.whole(path, MOST_NOTE) {
+        Ok(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| malformed(path)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    };
+    let sha256 = |bytes: &[u8]| *Digest::of(bytes).as_bytes();
+    if let Some(list) = text(KEYS)? {
+        return LogKeys::parse(&list, sha256).map(Some).map_err(|_| malformed(KEYS));
+    }
+    let Some(key) = text(KEY)? else { return Ok(None) };
+    Ok(Some(LogKeys::one(VerifierKey::parse(key.trim_end(), sha256).ok_or_else(|| malformed(KEY))?)))
 }
 
 /// What an entry says.
@@ -172,14 +205,19 @@ fn newest_cosigned(source: &dyn Source) -> io::Result<Option<(String, Checkpoint
         Err(error) => return Err(error),
     };
     let days = names.flatten().map(|name| name.file_name().to_string_lossy().into_owned());
-    let Some(last) = days.filter(|name| name.ends_with(".jsonl")).max() else { return Ok(None) };
-    let mut newest = None;
-    for line in source.lines(&format!("cosigned/{last}"))?.lines() {
-        let line: Option<Value> = serde_json::from_str(&line?).ok();
-        let note = line.as_ref().and_then(|line| line.get("note")?.as_str());
-        if let Some(found) = note.and_then(|note| read(note.as_bytes())) {
-            newest = Some(found);
+    let mut days: Vec<String> = days.filter(|name| name.ends_with(".jsonl")).collect();
+    days.sort_unstable();
+    // A day's only line may be one that is just being written: then the newest is another day's.
+    for day in days.iter().rev() {
+        let mut newest = None;
+        for line in source.lines(&format!("cosigned/{day}"))?.lines() {
+            let line: Option<Value> = serde_json::from_str(&line?).ok();
+            let note = line.as_ref().and_then(|line| line.get("note")?.as_str());
+            newest = note.and_then(|note| read(note.as_bytes())).or(newest);
+        }
+        if newest.is_some() {
+            return Ok(newest);
         }
     }
-    Ok(newest)
+    Ok(None)
 }

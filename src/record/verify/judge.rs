@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::crypto::{full_root, leaf_hash, sha256, verifies};
-use super::receipts::{self, Kept, Parties, Worth};
+use super::receipts::{self, Kept, Parties, Tie, Worth};
 use super::signing::{Handover, Signing};
 use super::story::Story;
 use crate::record::entry::Step;
@@ -90,6 +90,8 @@ pub(super) struct Says {
     pub(super) handover: Option<Box<Handover>>,
     /// What its signatures are worth.
     pub(super) worth: Vec<Worth>,
+    /// How receipts and answers among them hang together.
+    pub(super) ties: Vec<Tie>,
     /// What another log may be compared with.
     pub(super) story: Option<Box<Story>>,
 }
@@ -207,6 +209,7 @@ impl Judge<'_> {
         let digests: Vec<&str> = digests.into_iter().flatten().filter(|_| complete).collect();
         let worth = |kept: &Kept<'_>| receipts::judge(kept, &entry.exchange, &digests, self.parties);
         let worth = if self.signatures { entry.signatures.iter().map(worth).collect() } else { Vec::new() };
+        let ties = entry.signatures.iter().filter(|_| self.signatures).filter_map(receipts::tie).collect();
         let story = (self.stories && step.is_some()).then(|| Box::new(Story::of(&entry, at)));
         let handover = match (entry.kind.as_ref(), &entry.key, &entry.previous) {
             ("key", Some(key), Some(previous)) => {
@@ -216,7 +219,7 @@ impl Judge<'_> {
             ("key", ..) => return None,
             _ => None,
         };
-        Some(Says { step, at, handover, worth, story })
+        Some(Says { step, at, handover, worth, ties, story })
     }
 }
 

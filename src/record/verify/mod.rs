@@ -41,7 +41,7 @@ pub use cose::{is_cose, verify_cose};
 use cosigned::Cosigned;
 use feed::Feed;
 use judge::Judge;
-use notes::{MOST_NOTE, NoteKey, Role, Signed, read_checkpoint};
+use notes::{MOST_NOTE, NoteKey, Role, read_checkpoint};
 pub use policy::{MOST_POLICY, Policy, PolicyError};
 pub use proof_file::{MOST_PROOF_FILE, is_proof_file, verify_proof_file};
 pub use receipts::Parties;
@@ -250,17 +250,8 @@ fn judge_checkpoint(
     if checkpoint.origin != *origin {
         findings.add(None, format!("the checkpoint is of {}, the key of {origin}", checkpoint.origin));
     }
-    let (signed, log) = keys.signed(&note);
-    match signed {
-        // Whoever holds a key that was given up could sign another tree: the key that is believed did not see this one.
-        Signed::Yes(_) if log.is_some_and(|log| keys.is_before(log, trusted)) => {
-            findings
-                .add(None, "the checkpoint is signed by a key that was given up for the one that is believed".into());
-        }
-        Signed::Yes(_) => {}
-        Signed::Forged => findings.add(None, "the checkpoint's signature does not fit its text".into()),
-        Signed::No => findings.add(None, "the checkpoint is not signed by this key".into()),
-    }
+    let (fault, log) = keys.judge(&note, trusted);
+    fault.into_iter().for_each(|fault| findings.add(None, fault.into()));
     let point = points.point(&note, checkpoint.size, checkpoint.root, log, CHECKPOINT.to_owned());
     points.add(point);
     checkpoint.size

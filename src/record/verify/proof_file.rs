@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::crypto::leaf_hash;
 use super::judge::{Judge, Lot};
-use super::notes::{Signed, read_checkpoint};
+use super::notes::read_checkpoint;
 use super::proof::{MOST_HASHES, includes};
 use super::receipts::{Parties, Receipts};
 use super::report::Findings;
@@ -78,9 +78,7 @@ pub fn verify_proof_file(name: &str, file: &[u8], options: &Options<'_>) -> Resu
         if checkpoint.origin != key.name {
             findings.add(None, format!("the checkpoint is of {}, the key of {}", checkpoint.origin, key.name));
         }
-        if !matches!(keys.signed(&note).0, Signed::Yes(_)) {
-            findings.add(None, "the checkpoint is not signed by this key".into());
-        }
+        keys.judge(&note, &key).0.into_iter().for_each(|fault| findings.add(None, fault.into()));
     });
     let nobody = Parties::default();
     let parties = options.parties.unwrap_or(&nobody);
@@ -137,7 +135,12 @@ pub(super) fn judge_entry(judge: &Judge<'_>, index: u64, entry: &[u8], report: &
         match (judged.fault, judged.says) {
             (Some(fault), _) => findings.add(Some(index), format!("the entry {fault}")),
             (None, None) => findings.add(Some(index), "the entry is of no known kind".into()),
-            (None, Some(says)) => says.worth.into_iter().for_each(|worth| receipts.take(index, worth)),
+            (None, Some(says)) => {
+                says.worth.into_iter().for_each(|worth| receipts.take(index, worth));
+                if let Some((exchange, _)) = says.step {
+                    receipts.tied(index, exchange, &says.ties);
+                }
+            }
         }
     }
     report.conclude("signatures", 1, "the entry is a JWS of the log's key".into(), findings);

@@ -2,17 +2,21 @@
 //! it was, only somebody who holds the parties' keys can tell.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde::Deserialize;
 
-use super::crypto::verifies;
+use super::crypto::{sha256, verifies};
 use super::report::Findings;
+use crate::types::ExchangeId;
 
 /// Most keys of all parties together.
 const MOST_KEYS: usize = 65_536;
+/// Answers that are kept in mind for the receipts that follow, the oldest forgotten first: far more than partners may owe
+/// at a time, in some 16 MiB.
+const MOST_ANSWERS: usize = 262_144;
 
 /// A signature as an entry keeps it.
 #[derive(Debug, Deserialize)]
@@ -77,6 +81,43 @@ pub(super) enum Worth {
     Bad(String),
 }
 
+/// Which answer something is about: its status, its digest and its signature, as a hash.
+type Answer = [u8; 16];
+
+/// What ties receipts to answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tie {
+    /// An answer was signed.
+    Answer(Answer),
+    /// A receipt was signed for it.
+    Receipt(Answer),
+    /// A receipt was signed that does not say for what.
+    Loose,
+}
+
+/// What a signature has to do with an answer; `None` for the signature of a request.
+pub(super) fn tie(kept: &Kept<'_>) -> Option<Tie> {
+    let line =
+        |name: &str| kept.base.lines().find(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(": ")));
+    let digest = || line("\"content-digest\"").or_else(|| line("\"content-digest\";tr"));
+    let answer = |signature: &str| {
+        let whole = [line("\"@status\"")?, digest()?, signature].join("\n");
+        sha256(whole.as_bytes()).first_chunk().copied()
+    };
+    match kept.of.as_ref() {
+        "answer" => {
+            let signature = URL_SAFE_NO_PAD.decode(kept.signature.trim_end_matches('=')).ok()?;
+            answer(&format!(":{}:", STANDARD.encode(signature))).map(Tie::Answer)
+        }
+        "receipt" => {
+            let names = ["\"signature\";key=\"sekisho\"", "\"signature\";tr;key=\"sekisho\""];
+            let signature = names.iter().find_map(|name| line(name)?.strip_prefix(name)?.strip_prefix(": "));
+            Some(signature.and_then(answer).map_or(Tie::Loose, Tie::Receipt))
+        }
+        _ => None,
+    }
+}
+
 /// Checks a signature of the entry of this exchange. `digests` are those of the payload that the entry states.
 pub(super) fn judge(kept: &Kept<'_>, exchange: &str, digests: &[&str], parties: &Parties) -> Worth {
     let about = |what: &str| Worth::Bad(format!("the {} of {} {what}", kept.of, kept.party));
@@ -119,6 +160,11 @@ pub(super) fn judge(kept: &Kept<'_>, exchange: &str, digests: &[&str], parties: 
 pub(super) struct Receipts {
     pub(super) count: u64,
     unowned: BTreeMap<String, u64>,
+    /// The last answers, by their exchange.
+    answers: HashMap<ExchangeId, Answer>,
+    order: VecDeque<ExchangeId>,
+    /// Receipts whose answer was not met, or is forgotten.
+    unmatched: u64,
     pub(super) findings: Findings,
 }
 
@@ -138,10 +184,43 @@ impl Receipts {
         }
     }
 
-    /// Whose keys were not given, each as a clause.
+    /// Holds receipts against the answers that they are for: those of the same entry, or of an earlier one.
+    pub(super) fn tied(&mut self, index: u64, exchange: ExchangeId, ties: &[Tie]) {
+        for tie in ties {
+            if let Tie::Answer(answer) = tie
+                && self.answers.insert(exchange, *answer).is_none()
+            {
+                self.order.push_back(exchange);
+                if self.order.len() > MOST_ANSWERS
+                    && let Some(oldest) = self.order.pop_front()
+                {
+                    self.answers.remove(&oldest);
+                }
+            }
+        }
+        for tie in ties {
+            let what = match (tie, self.answers.get(&exchange)) {
+                (Tie::Answer(_), _) => continue,
+                (Tie::Receipt(of), Some(answer)) if of == answer => continue,
+                (Tie::Receipt(_), Some(_)) => "is for another answer than the one that the outcome keeps",
+                (Tie::Receipt(_), None) => {
+                    self.unmatched += 1;
+                    continue;
+                }
+                (Tie::Loose, _) => "does not say which answer it is for",
+            };
+            self.findings.add(Some(index), format!("entry {index}: the receipt of exchange {exchange} {what}"));
+        }
+    }
+
+    /// Whose keys were not given, and which answers were not met, each as a clause.
     pub(super) fn gaps(&self) -> impl Iterator<Item = String> {
-        self.unowned.iter().map(|(party, count)| {
+        let unowned = self.unowned.iter().map(|(party, count)| {
             format!("whose key made {count} signatures in the name of {party}: give --party {party}=JWKS_FILE")
-        })
+        });
+        let unmatched = (self.unmatched > 0).then(|| {
+            format!("which answers {} receipts are for: the outcomes before them do not keep those", self.unmatched)
+        });
+        unowned.chain(unmatched)
     }
 }

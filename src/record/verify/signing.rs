@@ -11,8 +11,8 @@ const MOST_KEYS: usize = 1000;
 /// A key as the log's list of keys tells of it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Listed {
-    key: String,
+pub(super) struct Listed {
+    pub(super) key: String,
     from_index: u64,
     until_index: Option<u64>,
     from: Option<String>,
@@ -49,7 +49,11 @@ impl Signing {
     /// The keys of a log's list, of which `trusted` must be one, with the entries that have to hand over and where: what
     /// the list says is believed only as far as they do.
     pub(super) fn listed(json: &str, trusted: &NoteKey) -> Result<(Self, Vec<(u64, Handover)>), &'static str> {
-        let list: Vec<Listed> = serde_json::from_str(json).map_err(|_| "is not a list of keys")?;
+        Self::of(&serde_json::from_str::<Vec<Listed>>(json).map_err(|_| "is not a list of keys")?, trusted)
+    }
+
+    /// The same for a list that was read.
+    pub(super) fn of(list: &[Listed], trusted: &NoteKey) -> Result<(Self, Vec<(u64, Handover)>), &'static str> {
         if list.is_empty() || list.len() > MOST_KEYS {
             return Err("lists no key, or more than a log can have had");
         }
@@ -106,9 +110,24 @@ impl Signing {
     }
 
     /// Whether a key was given up before another came.
-    pub(super) fn is_before(&self, key: &NoteKey, other: &NoteKey) -> bool {
+    fn is_before(&self, key: &NoteKey, other: &NoteKey) -> bool {
         let place = |key: &NoteKey| self.0.iter().position(|valid| valid.key == *key);
         place(key) < place(other)
+    }
+
+    /// Whose signature stands under a checkpoint, and what keeps it from being believed by who believes `trusted`.
+    pub(super) fn judge(&self, note: &Note<'_>, trusted: &NoteKey) -> (Option<&'static str>, Option<&NoteKey>) {
+        let (signed, log) = self.signed(note);
+        let fault = match signed {
+            // Whoever holds a key that was given up could sign another tree: the key that is believed did not see this one.
+            Signed::Yes(_) if log.is_some_and(|log| self.is_before(log, trusted)) => {
+                Some("the checkpoint is signed by a key that was given up for the one that is believed")
+            }
+            Signed::Yes(_) => None,
+            Signed::Forged => Some("the checkpoint's signature does not fit its text"),
+            Signed::No => Some("the checkpoint is not signed by this key"),
+        };
+        (fault, log)
     }
 
     /// What the signature under a checkpoint is worth: of whichever of the keys has signed it. A key that was given up

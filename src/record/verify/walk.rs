@@ -187,6 +187,7 @@ impl<'a> Books<'a> {
             self.receipts.take(index, worth);
         }
         if let Some((exchange, step)) = says.step {
+            self.receipts.tied(index, exchange, &says.ties);
             self.pairing.take(index, exchange, step, &mut self.paired);
             if let (Some(listener), Some(story)) = (listener, says.story) {
                 listener(index, exchange, *story);

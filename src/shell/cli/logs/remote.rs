@@ -11,6 +11,7 @@ use http_body_util::Full;
 
 use crate::record::tiles::{BundleId, FULL, HASH, TileId, TileSource, bundle_bytes};
 use crate::record::verify::{Directory, Source};
+use crate::shell::cli::person::{read, secret};
 use crate::shell::client::{self, Credentials};
 
 /// Who reads a log over TLS, and whom it believes.
@@ -39,8 +40,7 @@ pub(super) fn open(place: &str, tls: &TlsOptions) -> Result<Box<dyn Source>> {
     let credentials = match (secure, &tls.certificate, &tls.key_file, &tls.anchors) {
         (false, ..) => None,
         (true, Some(certificate), Some(key), Some(anchors)) => {
-            let read = |path: &Path| std::fs::read(path).with_context(|| path.display().to_string());
-            Some(Credentials::read(&read(certificate)?, &read(key)?, &read(anchors)?)?)
+            Some(Credentials::read(&read(certificate)?, &secret(key)?, &read(anchors)?)?)
         }
         _ => bail!("an https:// address takes --certificate, --key-file and --anchors"),
     };

@@ -1,9 +1,11 @@
 //! A small HTTP client for commands: one request over a connection of its own, plain or mutual TLS.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
@@ -12,9 +14,12 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio_rustls::client::TlsStream;
 
 /// Answers are kept up to here; of larger ones only the length.
 const KEPT_BYTES: usize = 64 * 1024 * 1024;
+/// Answers that go into a file are taken up to here: some weeks of a log's checkpoints.
+const FILED_BYTES: u64 = 2 * 1024 * 1024 * 1024;
 /// No answer takes longer.
 const PATIENCE: Duration = Duration::from_secs(300);
 
@@ -66,7 +71,22 @@ impl Reply {
 
 /// Sends a request over plain HTTP to `host:port`.
 pub(super) async fn plain(address: &str, request: Request<Full<Bytes>>) -> Result<Reply> {
-    send(TokioIo::new(connect(address).await?), request).await
+    send(TokioIo::new(connect(address).await?), request, None).await
+}
+
+/// As [`plain`], or, with credentials for a name, as [`mutual_tls`]; the body of a good answer goes into a file.
+pub(super) async fn into_file(
+    address: &str,
+    tls: Option<(&str, &Credentials)>,
+    request: Request<Full<Bytes>>,
+    file: &mut File,
+) -> Result<Reply> {
+    match tls {
+        None => send(TokioIo::new(connect(address).await?), request, Some(file)).await,
+        Some((name, credentials)) => {
+            send(TokioIo::new(secured(address, name, credentials).await?), request, Some(file)).await
+        }
+    }
 }
 
 /// Sends a request over mutual TLS to `host:port`, where a certificate for `name` is expected.
@@ -76,6 +96,10 @@ pub(super) async fn mutual_tls(
     credentials: &Credentials,
     request: Request<Full<Bytes>>,
 ) -> Result<Reply> {
+    send(TokioIo::new(secured(address, name, credentials).await?), request, None).await
+}
+
+async fn secured(address: &str, name: &str, credentials: &Credentials) -> Result<TlsStream<TcpStream>> {
     let crypto = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = rustls::ClientConfig::builder_with_provider(crypto)
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -83,8 +107,7 @@ pub(super) async fn mutual_tls(
         .with_client_auth_cert(credentials.chain.clone(), credentials.key.clone_key())?;
     let stream = connect(address).await?;
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
-    let stream = connector.connect(ServerName::try_from(name.to_owned())?, stream).await?;
-    send(TokioIo::new(stream), request).await
+    Ok(connector.connect(ServerName::try_from(name.to_owned())?, stream).await?)
 }
 
 async fn connect(address: &str) -> Result<TcpStream> {
@@ -93,14 +116,14 @@ async fn connect(address: &str) -> Result<TcpStream> {
     Ok(stream)
 }
 
-async fn send<I>(io: I, request: Request<Full<Bytes>>) -> Result<Reply>
+async fn send<I>(io: I, request: Request<Full<Bytes>>, file: Option<&mut File>) -> Result<Reply>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
-    tokio::time::timeout(PATIENCE, exchange(io, request)).await.context("no answer in five minutes")?
+    tokio::time::timeout(PATIENCE, exchange(io, request, file)).await.context("no answer in five minutes")?
 }
 
-async fn exchange<I>(io: I, request: Request<Full<Bytes>>) -> Result<Reply>
+async fn exchange<I>(io: I, request: Request<Full<Bytes>>, file: Option<&mut File>) -> Result<Reply>
 where
     I: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
@@ -118,10 +141,16 @@ where
     };
     let (head, mut body) = answer.into_parts();
     let (mut kept, mut bytes) = (Vec::new(), 0);
+    let mut file = file.filter(|_| head.status == StatusCode::OK);
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data() {
             bytes += data.len() as u64;
-            if kept.len() + data.len() <= KEPT_BYTES {
+            if let Some(file) = &mut file {
+                if bytes > FILED_BYTES {
+                    bail!("the answer has more than {FILED_BYTES} bytes");
+                }
+                file.write_all(&data)?;
+            } else if kept.len() + data.len() <= KEPT_BYTES {
                 kept.extend_from_slice(&data);
             }
         }

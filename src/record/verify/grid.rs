@@ -41,10 +41,10 @@ impl<'a> Grid<'a> {
     pub(super) fn new(source: &'a dyn Source, size: u64) -> Self {
         let mut grid =
             Self { source, size, rows: Vec::new(), loose: HashMap::new(), compared: 0, findings: Findings::default() };
-        if let Some(directory) = source.directory() {
-            if let Err(error) = grid.list(directory, Path::new("tile")) {
-                grid.findings.add(None, format!("the tiles cannot be listed: {error}"));
-            }
+        if let Some(directory) = source.directory()
+            && let Err(error) = grid.list(directory, Path::new("tile"))
+        {
+            grid.findings.add(None, format!("the tiles cannot be listed: {error}"));
         }
         grid
     }

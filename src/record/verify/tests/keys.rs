@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::super::*;
-use super::forge::{Forge, ORIGIN, START, put};
+use super::forge::{Forge, ORIGIN, START, id, put};
 use super::key;
+use crate::record::extract::{Extract, Selection, export};
 
 /// Two exchanges under each key, with an entry between that hands over.
 struct Rotated {
@@ -152,4 +153,78 @@ fn a_change_that_was_announced_and_never_came_is_none() {
     rotated.write();
     let report = rotated.verify(&rotated.vkeys[1]);
     assert!(report.verified, "{}", report.render());
+}
+
+/// A bundle of the log, under its latest checkpoint.
+fn bundle(rotated: &Rotated, selection: &Selection) -> Vec<u8> {
+    let source = Directory::new(&rotated.forge.path());
+    let mut out = Vec::new();
+    export(&Extract::open(&source, 0).unwrap(), selection, &mut out).unwrap();
+    out
+}
+
+fn verify_it(bytes: &[u8], key: &str) -> Report {
+    let options = Options { key: Some(key), ..Options::default() };
+    verify_bundle("b", &mut &bytes[..], &options, |_, _| {}).unwrap()
+}
+
+#[test]
+fn a_bundle_holds_the_keys_of_its_entries_and_how_one_followed_the_other() {
+    let rotated = Rotated::new(2);
+    rotated.write();
+    let early = Selection { exchange: Some(id(1)), ..Selection::default() };
+    for selection in [Selection::default(), early] {
+        let file = bundle(&rotated, &selection);
+        for vkey in &rotated.vkeys {
+            let report = verify_it(&file, vkey);
+            assert!(report.verified, "{}", report.render());
+        }
+        let stranger = key(99, ORIGIN, Role::Log).1;
+        assert!(!verify_it(&file, &stranger).verified);
+        let lines: Vec<_> = file.split_inclusive(|byte| *byte == b'\n').collect();
+        assert!(lines[1].starts_with(b"{\"change\"") && lines[2].starts_with(b"{\"change\""));
+        let without = [&lines[..1], &lines[2..]].concat().concat();
+        assert_eq!(failed(&verify_it(&without, &rotated.vkeys[2])), ["keys"]);
+        let twice = [&lines[..2], &lines[1..]].concat().concat();
+        assert_eq!(failed(&verify_it(&twice, &rotated.vkeys[2])), ["keys"]);
+        // Another entry in its place, and another place for it.
+        let text = String::from_utf8(file.clone()).unwrap();
+        let moved = text.replacen("{\"change\":4", "{\"change\":3", 1);
+        assert_ne!(moved, text);
+        assert!(failed(&verify_it(moved.as_bytes(), &rotated.vkeys[2])).contains(&"keys"));
+        // Whoever has the first key alone cannot put one of his own in the second's place.
+        let other = key(98, ORIGIN, Role::Log).1;
+        let listed = text.replacen(&rotated.vkeys[1], &other, 2);
+        assert!(failed(&verify_it(listed.as_bytes(), &rotated.vkeys[0])).contains(&"keys"));
+    }
+}
+
+#[test]
+fn what_shows_one_key_alone_is_not_made_for_an_entry_under_another() {
+    let rotated = Rotated::new(1);
+    rotated.write();
+    let source = Directory::new(&rotated.forge.path());
+    let log = Extract::open(&source, 0).unwrap();
+    for index in 0..log.size() {
+        match log.proof_file(index) {
+            Ok(file) => {
+                assert!(index >= rotated.from[1], "{index}");
+                let options = Options { key: Some(&rotated.vkeys[1]), ..Options::default() };
+                assert!(verify_proof_file("p", file.as_bytes(), &options).unwrap().verified);
+                let options = Options { key: Some(&rotated.vkeys[0]), ..options };
+                assert!(!verify_proof_file("p", file.as_bytes(), &options).unwrap().verified);
+            }
+            Err(error) => {
+                assert!(index < rotated.from[1], "{index}: {error}");
+                assert!(error.to_string().contains("earlier key"), "{error}");
+            }
+        }
+    }
+    // Under the checkpoint that witnesses saw last, if that is of today's key.
+    rotated.forge.cosigned(&[rotated.forge.note(6, &[])]);
+    assert_eq!(Extract::open(&source, 0).unwrap().size(), 6);
+    let (pair, vkey) = key(0, ORIGIN, Role::Log);
+    let text = rotated.forge.text(4);
+    rotated.forge.cosigned(&[format!("{text}\n{}", super::sign(&pair, &vkey, &text))]);
+    assert_eq!(Extract::open(&source, 0).unwrap().size(), log.size());
 }

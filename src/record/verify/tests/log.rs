@@ -101,6 +101,23 @@ fn missing_damaged_and_foreign_tiles_are_found() {
 }
 
 #[test]
+fn a_log_without_its_tiles_is_not_whole() {
+    for exchanges in [1, 200] {
+        let forge = Forge::with(exchanges);
+        forge.write();
+        fs::remove_dir_all(forge.path().join("tile")).unwrap();
+        let report = verify(&forge);
+        assert!(!report.verified && failed(&report).contains(&"bundles"), "{}", report.render());
+        let told = format!("{} entries, and only 0 can be read", 2 * exchanges);
+        assert!(report.findings.iter().any(|found| found.check == "tree" && found.what.contains(&told)), "{report:?}");
+        // Hashes alone are no entries.
+        forge.write();
+        fs::remove_dir_all(forge.path().join("tile/entries")).unwrap();
+        assert!(failed(&verify(&forge)).contains(&"bundles"));
+    }
+}
+
+#[test]
 fn every_checkpoint_on_file_is_held_against_the_tree() {
     let forge = Forge::with(200);
     forge.write();

@@ -7,6 +7,7 @@ mod log;
 mod notes;
 mod policy;
 mod proof;
+mod receipts;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;

@@ -1,6 +1,8 @@
 //! A log that is read over HTTP: from a partner's gateway over mutual TLS, or from any server that has a copy of its files.
 
-use std::io::{self, BufRead, Cursor};
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Seek as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -12,7 +14,7 @@ use http_body_util::Full;
 use crate::record::tiles::{BundleId, FULL, HASH, TileId, TileSource, bundle_bytes};
 use crate::record::verify::{Directory, Source};
 use crate::shell::cli::person::{read, secret};
-use crate::shell::client::{self, Credentials};
+use crate::shell::client::{self, Credentials, Reply};
 
 /// Who reads a log over TLS, and whom it believes.
 #[derive(Debug, Args)]
@@ -60,6 +62,16 @@ pub(super) fn is_address(place: &str) -> bool {
     place.starts_with("http://") || place.starts_with("https://")
 }
 
+/// A file for the owner alone that nobody finds, and that is gone when it is closed.
+fn nameless() -> io::Result<File> {
+    let mut name = [0; 16];
+    aws_lc_rs::rand::fill(&mut name).map_err(|_| io::Error::other("no random bytes"))?;
+    let path = std::env::temp_dir().join(format!("sekisho-{:032x}", u128::from_be_bytes(name)));
+    let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+    std::fs::remove_file(&path)?;
+    Ok(file)
+}
+
 struct Remote {
     place: String,
     dialled: String,
@@ -71,6 +83,15 @@ struct Remote {
 
 impl Remote {
     fn get(&self, path: &str) -> io::Result<Vec<u8>> {
+        let reply = self.ask(path, None)?;
+        if reply.bytes == reply.body.len() as u64 {
+            return Ok(reply.body);
+        }
+        Err(io::Error::new(io::ErrorKind::InvalidData, format!("{path} has {} bytes, too many", reply.bytes)))
+    }
+
+    /// The answer to a request for a path; the body goes into the file, if there is one.
+    fn ask(&self, path: &str, file: Option<&mut File>) -> io::Result<Reply> {
         let authority = &self.dialled;
         let request = Request::get(format!("{}/{path}", self.prefix))
             .header(http::header::HOST, authority)
@@ -78,16 +99,19 @@ impl Remote {
             .map_err(io::Error::other)?;
         let runtime = self.runtime.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let reply = runtime.block_on(async {
-            match &self.credentials {
-                None => client::plain(&self.dialled, request).await,
-                Some(credentials) => client::mutual_tls(&self.dialled, &self.name, credentials, request).await,
+            let tls = self.credentials.as_ref().map(|credentials| (self.name.as_str(), credentials));
+            match (file, tls) {
+                (Some(file), tls) => client::into_file(&self.dialled, tls, request, file).await,
+                (None, None) => client::plain(&self.dialled, request).await,
+                (None, Some((name, credentials))) => {
+                    client::mutual_tls(&self.dialled, name, credentials, request).await
+                }
             }
         });
         let reply = reply.map_err(|error| io::Error::other(format!("{error:#}")))?;
         let error = |kind, what: String| Err(io::Error::new(kind, what));
         match reply.status {
-            StatusCode::OK if reply.bytes == reply.body.len() as u64 => Ok(reply.body),
-            StatusCode::OK => error(io::ErrorKind::InvalidData, format!("{path} has {} bytes, too many", reply.bytes)),
+            StatusCode::OK => Ok(reply),
             StatusCode::NOT_FOUND => error(io::ErrorKind::NotFound, format!("{path} is not there")),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
                 let code = reply.code().unwrap_or_default();
@@ -134,7 +158,11 @@ impl Source for Remote {
     }
 
     fn lines(&self, path: &str) -> io::Result<Box<dyn BufRead + '_>> {
-        Ok(Box::new(Cursor::new(self.get(path)?)))
+        // A busy day's checkpoints are more than memory should hold, and are read more slowly than a server waits.
+        let mut file = nameless()?;
+        self.ask(path, Some(&mut file))?;
+        file.rewind()?;
+        Ok(Box::new(BufReader::new(file)))
     }
 
     fn directory(&self) -> Option<&Path> {

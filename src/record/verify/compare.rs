@@ -7,7 +7,7 @@ use super::bundle::verify_bundle_heard;
 use super::report::Findings;
 use super::source::Source;
 use super::story::Story;
-use super::{Options, Report, VerifyError, verify_heard};
+use super::{Options, Prove, Report, VerifyError, verify_heard};
 use crate::types::ExchangeId;
 
 /// Exchanges of one log that are compared: some hundred bytes each.
@@ -21,6 +21,16 @@ pub enum Other<'a> {
     Log(&'a dyn Source),
     /// An exported part of one.
     Bundle(String, &'a mut dyn BufRead),
+}
+
+/// A log beside the first; key and proofs are as in [`Options`], and are its own.
+pub struct Beside<'a> {
+    /// Where it lies.
+    pub log: Other<'a>,
+    /// Its key as its owner gave it.
+    pub key: Option<&'a str>,
+    /// Makes proofs of its tiles.
+    pub prove: Option<Prove<'a>>,
 }
 
 /// One exchange as one log tells it.
@@ -96,30 +106,27 @@ impl Story {
     }
 }
 
-/// Verifies a log, and others beside it: each for itself, and each against the first. `key` of an other is as in
-/// [`Options`].
+/// Verifies a log, and others beside it: each for itself, and each against the first.
 ///
 /// # Errors
 /// As [`verify_log`](super::verify_log); [`VerifyError::TooMany`] when there are too many exchanges to compare.
 pub fn verify_with(
     first: &mut Other<'_>,
     options: &Options<'_>,
-    others: &mut [(Other<'_>, Option<&str>)],
+    others: &mut [Beside<'_>],
     mut progress: impl FnMut(u64, u64),
 ) -> Result<Report, VerifyError> {
     let mut ours = Told::default();
     let mut report = hear(first, options, &mut ours, &mut progress)?;
-    for (other, key) in others {
+    for Beside { log, key, prove } in others {
         let mut theirs = Told::default();
-        let beside = hear(other, &Options { key: *key, ..*options }, &mut theirs, &mut progress)?;
+        let beside = hear(log, &Options { key: *key, prove: *prove, ..*options }, &mut theirs, &mut progress)?;
         report.check("other log", beside.entries, &format!("{} verifies by itself", beside.origin), |findings| {
             for finding in &beside.findings {
                 findings.add(None, format!("{}: {}: {}", beside.origin, finding.check, finding.what));
             }
         });
-        if key.is_none() {
-            report.not_checked.push(format!("that {} is signed with its owner's key: give --with-key", beside.origin));
-        }
+        report.not_checked.extend(beside.not_checked.iter().map(|gap| format!("of {}: {gap}", beside.origin)));
         compare(&ours, &theirs, &beside.origin, &mut report);
     }
     Ok(report)

@@ -36,7 +36,7 @@ use super::store::{CHECKPOINT, KEY};
 use crate::types::{Blame, Clock as _, SystemClock, Timestamp};
 pub use bundle::{FORMAT as BUNDLE_FORMAT, verify_bundle};
 use compare::MOST_EXCHANGES;
-pub use compare::{Other, verify_with};
+pub use compare::{Beside, Other, verify_with};
 pub use cose::{is_cose, verify_cose};
 use cosigned::Cosigned;
 use feed::Feed;

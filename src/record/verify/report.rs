@@ -125,7 +125,7 @@ impl Report {
     pub(super) fn leave_open(&mut self, key_was_given: bool, other_was_given: bool) {
         if !key_was_given {
             self.not_checked
-                .push("that log.pub is really the organisation's key: none was given with --key".to_owned());
+                .push("that log.pub is really the organisation's key: none was given".to_owned());
         }
         if !other_was_given {
             let what = "that the other party tells the same story: that needs its log, with --with";

@@ -197,7 +197,7 @@ fn two_logs_must_tell_the_same() {
         theirs.write();
         let (first, second) = (Directory::new(&ours.path()), Directory::new(&theirs.path()));
         let options = Options { key: Some(&ours.vkey), ..Options::default() };
-        let mut others = [(Other::Log(&second), Some(theirs.vkey.as_str()))];
+        let mut others = [Beside { log: Other::Log(&second), key: Some(&theirs.vkey), prove: None }];
         verify_with(&mut Other::Log(&first), &options, &mut others, |_, _| {}).unwrap()
     };
     let same = compare(&other_side(400, |_, _| {}));
@@ -246,7 +246,7 @@ fn two_logs_must_tell_the_same() {
     let theirs = Directory::new(&broken.path());
     fs::write(&path, bytes).unwrap();
     let ours_again = Directory::new(&ours.path());
-    let mut others = [(Other::Log(&theirs as &dyn Source), Some(broken.vkey.as_str()))];
+    let mut others = [Beside { log: Other::Log(&theirs), key: Some(&broken.vkey), prove: None }];
     let options = Options { key: Some(&ours.vkey), ..Options::default() };
     let report = verify_with(&mut Other::Log(&ours_again), &options, &mut others, |_, _| {}).unwrap();
     assert!(failed(&report).contains(&"other log"), "{}", report.render());

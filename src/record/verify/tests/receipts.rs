@@ -160,7 +160,7 @@ fn a_receipt_or_an_outcome_that_one_side_changed_and_signed_anew_is_found_beside
     let compare = |ours: &Forge, theirs: &Forge| {
         let (first, second) = (Directory::new(&ours.path()), Directory::new(&theirs.path()));
         let options = Options { key: Some(&ours.vkey), ..Options::default() };
-        let mut others = [(Other::Log(&second), Some(theirs.vkey.as_str()))];
+        let mut others = [Beside { log: Other::Log(&second), key: Some(&theirs.vkey), prove: None }];
         verify_with(&mut Other::Log(&first), &options, &mut others, |_, _| {}).unwrap()
     };
     let (ours, theirs) = (log(true, 20, |_, _| {}), log(false, 20, |_, _| {}));

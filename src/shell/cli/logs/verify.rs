@@ -12,8 +12,8 @@ use super::remote::{self, TlsOptions};
 use crate::record::proof::consistency;
 use crate::record::tiles::TileReader;
 use crate::record::verify::{
-    self as checks, MOST_POLICY, MOST_PROOF_FILE, Other, Parties, Policy, Report, Source, is_cose, is_proof_file,
-    verify_cose, verify_log, verify_proof_file, verify_with,
+    self as checks, Beside, MOST_POLICY, MOST_PROOF_FILE, Other, Parties, Policy, Report, Source, is_cose,
+    is_proof_file, verify_cose, verify_log, verify_proof_file, verify_with,
 };
 use crate::shell::cli::Verdict;
 use crate::shell::cli::progress::Progress;
@@ -110,8 +110,7 @@ fn judge(
         What::Cose(name, file, entry) if others.is_empty() => Ok(verify_cose(&name, &file, &entry, &checked)?),
         What::Proof(..) | What::Cose(..) => bail!("a proof is about one entry: there is nothing to compare"),
         What::Log(log) => {
-            let source = TileReader::new(Borrowed(&*log));
-            let prove = |old, new| consistency(old, new, |level, index| source.node(level, index, new));
+            let prove = prover(&*log);
             let checked = checks::Options { prove: Some(&prove), ..checked };
             if others.is_empty() {
                 return Ok(verify_log(&*log, &checked, progress)?);
@@ -134,16 +133,28 @@ fn beside(
     options: &Options,
     progress: impl FnMut(u64, u64),
 ) -> Result<Report> {
-    let mut pairs = Vec::new();
-    for (place, other) in others.iter_mut().enumerate() {
-        let other = match other {
-            What::Log(log) => Other::Log(&**log),
-            What::Bundle(name, file) => Other::Bundle(name.clone(), file as &mut dyn BufRead),
+    let (mut logs, mut provers) = (Vec::new(), Vec::new());
+    for other in others {
+        let (log, prover) = match other {
+            What::Log(log) => (Other::Log(&**log), Some(prover(&**log))),
+            What::Bundle(name, file) => (Other::Bundle(name.clone(), file as &mut dyn BufRead), None),
             What::Proof(..) | What::Cose(..) => bail!("a proof is about one entry: there is nothing to compare"),
         };
-        pairs.push((other, options.with_keys.get(place).map(String::as_str)));
+        logs.push(log);
+        provers.push(prover);
     }
-    Ok(verify_with(first, checked, &mut pairs, progress)?)
+    let keys = options.with_keys.iter().map(|key| Some(key.as_str())).chain(std::iter::repeat(None));
+    let with = logs.into_iter().zip(keys).zip(&provers);
+    let mut with: Vec<_> = with.map(|((log, key), prover)| Beside { log, key, prove: prover.as_deref() }).collect();
+    Ok(verify_with(first, checked, &mut with, progress)?)
+}
+
+/// Makes proofs of a log's tiles.
+type Prover<'a> = Box<dyn Fn(u64, u64) -> std::io::Result<Vec<[u8; 32]>> + 'a>;
+
+fn prover(log: &dyn Source) -> Prover<'_> {
+    let source = TileReader::new(Borrowed(log));
+    Box::new(move |old, new| consistency(old, new, |level, index| source.node(level, index, new)))
 }
 
 /// Opens what was named: an address and a directory are logs, a file says itself what it is.

@@ -178,7 +178,7 @@ impl<'a> Feed<'a> {
                     bytes.extend_from_slice(frame.data);
                     width += 1;
                     let end = index + 1;
-                    if end % FULL as u64 == 0 || end == self.next || bytes.len() >= MOST_RUN {
+                    if end.is_multiple_of(FULL as u64) || end == self.next || bytes.len() >= MOST_RUN {
                         break;
                     }
                 }

@@ -124,8 +124,7 @@ impl Report {
     /// Says what no check of one log by itself can tell.
     pub(super) fn leave_open(&mut self, key_was_given: bool, other_was_given: bool) {
         if !key_was_given {
-            self.not_checked
-                .push("that log.pub is really the organisation's key: none was given".to_owned());
+            self.not_checked.push("that log.pub is really the organisation's key: none was given".to_owned());
         }
         if !other_was_given {
             let what = "that the other party tells the same story: that needs its log, with --with";

@@ -27,6 +27,9 @@ pub(super) struct Handover {
     pub(super) at: String,
 }
 
+/// The entries that have to hand over, by their place.
+pub(super) type Handovers = Vec<(u64, Handover)>;
+
 /// A log's keys, oldest first, each with the entries that it signs.
 #[derive(Debug, Clone)]
 pub(super) struct Signing(Vec<Valid>);
@@ -48,12 +51,12 @@ impl Signing {
 
     /// The keys of a log's list, of which `trusted` must be one, with the entries that have to hand over and where: what
     /// the list says is believed only as far as they do.
-    pub(super) fn listed(json: &str, trusted: &NoteKey) -> Result<(Self, Vec<(u64, Handover)>), &'static str> {
+    pub(super) fn listed(json: &str, trusted: &NoteKey) -> Result<(Self, Handovers), &'static str> {
         Self::of(&serde_json::from_str::<Vec<Listed>>(json).map_err(|_| "is not a list of keys")?, trusted)
     }
 
     /// The same for a list that was read.
-    pub(super) fn of(list: &[Listed], trusted: &NoteKey) -> Result<(Self, Vec<(u64, Handover)>), &'static str> {
+    pub(super) fn of(list: &[Listed], trusted: &NoteKey) -> Result<(Self, Handovers), &'static str> {
         if list.is_empty() || list.len() > MOST_KEYS {
             return Err("lists no key, or more than a log can have had");
         }

@@ -171,7 +171,7 @@ fn witnesses_count_when_the_policy_lists_them() {
     assert!(report.verified && report.render().contains("dropped behind entry 256"), "{}", report.render());
     // A quorum that nothing on file has; a witness's name under what it never signed.
     assert_eq!(failed(&verify_with(&forge, Some(&policy(2, &[2, 3])))), ["witnesses"]);
-    let forged = forge.note(400, &[(1, at)]).replacen(&forge.text(400), &forge.text(400), 1);
+    let forged = forge.note(400, &[(1, at)]);
     let line = super::cosign(&witness(9).0, &witness(9).1, &forge.text(400), at);
     let id = super::super::notes::NoteKey::parse(&witness(1).1).unwrap().id;
     use base64::Engine as _;

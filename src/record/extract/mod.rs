@@ -53,9 +53,21 @@ impl<'a> Extract<'a> {
     /// # Errors
     /// When there is no checkpoint, or none over so many entries.
     pub fn open(source: &'a dyn Source, least: u64) -> io::Result<Self> {
+        let cosigned = newest_cosigned(source)?.filter(|(_, checkpoint)| checkpoint.size >= least);
+        Self::under(source, least, cosigned)
+    }
+
+    /// Opens a log under its latest checkpoint, whoever has seen it.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn latest(source: &'a dyn Source) -> io::Result<Self> {
+        Self::under(source, 0, None)
+    }
+
+    fn under(source: &'a dyn Source, least: u64, cosigned: Option<(String, Checkpoint)>) -> io::Result<Self> {
         let latest = source.whole("checkpoint", MOST_NOTE)?;
         let latest = read(&latest).ok_or_else(|| malformed("checkpoint"))?;
-        let cosigned = newest_cosigned(source)?.filter(|(_, checkpoint)| checkpoint.size >= least);
         let keys = log_keys(source)?;
         let signer = |note: &str| keys.as_ref().zip(Note::parse(note)).and_then(|(keys, note)| keys.signer(&note));
         // A cosigned checkpoint is worth more; a copy that was rolled back would have a larger one than its latest. One under

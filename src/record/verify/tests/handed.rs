@@ -85,6 +85,7 @@ fn a_proof_file_is_enough_by_itself() {
     assert_eq!(failed(&verify_proof_file("p", file.as_bytes(), &options).unwrap()), ["witnesses"]);
     assert!(verify_proof_file("p", file.as_bytes(), &Options { policy: None, ..options }).unwrap().verified);
     assert!(Extract::open(&source, 301).is_err());
+    assert_eq!((Extract::latest(&source).unwrap().size(), Extract::open(&source, 0).unwrap().size()), (300, 280));
     // The key has to come from somewhere else than the file.
     let keyless = verify_proof_file("p", file.as_bytes(), &Options { key: None, ..options });
     assert_eq!(keyless.unwrap_err().code(), "verify_no_key");

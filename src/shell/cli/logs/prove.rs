@@ -49,17 +49,18 @@ pub(in crate::shell::cli) struct Options {
 
 pub(in crate::shell::cli) fn prove(options: &Options) -> Result<Verdict> {
     let source = remote::open(&options.log, &options.tls)?;
-    let least = options.index.map_or(0, |index| index.saturating_add(1));
-    let log = Extract::open(&*source, least).with_context(|| format!("reading {}", options.log))?;
+    let reading = || format!("reading {}", options.log);
     let (entries, index) = match (options.exchange, options.index) {
         (Some(exchange), _) => {
-            let entries = log.exchange(exchange)?;
+            // All of it that there is, also what no witness has seen yet.
+            let entries = Extract::latest(&*source).with_context(reading)?.exchange(exchange)?;
             let index = entries.last().map(|(index, _)| *index).unwrap_or_default();
             (entries, index)
         }
         (None, Some(index)) => (Vec::new(), index),
         (None, None) => bail!("an index or --exchange is missing"),
     };
+    let log = Extract::open(&*source, index.saturating_add(1)).with_context(reading)?;
     let text = match options.format {
         Format::TlogProof => log.proof_file(index)?,
         Format::Cose => {

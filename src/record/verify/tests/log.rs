@@ -219,7 +219,11 @@ fn signatures_that_http_carried_are_checked_and_whose_keys_they_are() {
     let (pair, _) = super::key(40, "x", super::super::notes::Role::Log);
     let public = URL_SAFE_NO_PAD.encode(pair.public_key());
     let receipt = |number: u64, base_number: u64, spoil: bool| {
-        let base = format!("\"sekisho-exchange\": {}\n\"@signature-params\": (\"sekisho-exchange\")", id(base_number));
+        let base = format!(
+            "\"@status\": 200\n\"sekisho-exchange\": {}\n\"content-digest\": sha-256=:AA==:\n\
+             \"signature\";key=\"sekisho\": :AA==:\n\"@signature-params\": ()",
+            id(base_number)
+        );
         let signed = if spoil { format!("{base} ") } else { base.clone() };
         json!({
             "kind": "receipt", "exchange": id(number), "at": "2026-11-21T00:00:00Z", "party": "wessex.example",

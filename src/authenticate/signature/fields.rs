@@ -134,7 +134,8 @@ pub fn content_digest(digest: &Digest) -> String {
     format!("sha-256=:{}:", STANDARD.encode(digest.as_bytes()))
 }
 
-/// The SHA-256 that a `Content-Digest`, `Sekisho-Pass` or `Sekisho-Query` field tells; other algorithms beside it are passed over.
+/// The SHA-256 that a `Content-Digest`, `Sekisho-Pass` or `Sekisho-Query` field tells; other algorithms beside it are passed
+/// over.
 pub fn read_content_digest(field: &str) -> Option<Digest> {
     if field.len() > FIELD_BYTES {
         return None;

@@ -92,7 +92,7 @@ impl LogKeys {
     }
 
     /// Which of the keys a note claims to be signed by, the youngest of them.
-    pub(super) fn signer(&self, note: &Note<'_>) -> Option<&VerifierKey> {
+    pub(super) fn key_under(&self, note: &Note<'_>) -> Option<&VerifierKey> {
         self.keys.iter().rev().find(|key| note.signature_by(key).is_some())
     }
 

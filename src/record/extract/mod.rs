@@ -69,7 +69,7 @@ impl<'a> Extract<'a> {
         let latest = source.whole("checkpoint", MOST_NOTE)?;
         let latest = read(&latest).ok_or_else(|| malformed("checkpoint"))?;
         let keys = log_keys(source)?;
-        let signer = |note: &str| keys.as_ref().zip(Note::parse(note)).and_then(|(keys, note)| keys.signer(&note));
+        let signer = |note: &str| keys.as_ref().zip(Note::parse(note)).and_then(|(keys, note)| keys.key_under(&note));
         // A cosigned checkpoint is worth more; a copy that was rolled back would have a larger one than its latest. One under
         // a key that was given up since is believed by nobody who has the key of today.
         let (note, checkpoint) = match cosigned {

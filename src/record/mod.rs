@@ -14,6 +14,7 @@
 //! | `checkpoint` | size and root of that tree, as a signed note (C2SP tlog-checkpoint) |
 //! | `log.pub` | the key that signs it, as a C2SP vkey: `origin+hexkeyid+base64(0x01 \|\| public key)` |
 //! | `keys` | every key that signed it, each with the entries that it signed; see `keys.rs` |
+//! | `timestamps/...` | checkpoints that an outside authority stamped, each with its token; see `stamped.rs` |
 //! | `lock` | empty; whoever writes holds an exclusive lock on it |
 //!
 //! # The bytes of `wal`
@@ -101,6 +102,7 @@ mod rotate;
 mod shelf;
 mod show;
 mod signer;
+mod stamped;
 mod standing;
 mod store;
 mod subjects;
@@ -128,6 +130,7 @@ pub use read::{Entries, ReadEntry};
 pub use rotate::{Rotated, rotate_key};
 pub use show::{escape_controls, show_line};
 pub use signer::{Sealed, Signer};
+pub use stamped::{keep_timestamp, kept_timestamps};
 pub use standing::{Standing, WitnessStanding};
 pub use subjects::{Forgotten, SubjectConfig, SubjectHealth, SubjectStore, Subjects};
 pub use witness::WitnessError;

@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use super::policies::Kept;
 use super::state::{NotApproved, State};
+use super::timestamps::Board;
 use crate::accept::{AcceptError, Accepted, Connection, Drain, Handler};
 use crate::authenticate::{Certificate, Person, Role};
 use crate::gateway::{Body, Gateway, LogReader, below_prefix, refused};
@@ -32,6 +33,7 @@ pub struct AdminSide {
     gateway: Arc<Gateway>,
     state: Arc<State>,
     policies: Arc<Kept>,
+    timestamps: Board,
     drain: Drain,
 }
 
@@ -40,8 +42,8 @@ struct Problem(StatusCode, &'static str, String);
 
 impl AdminSide {
     /// Serves for `gateway`; `drain` decides whether it is ready.
-    pub fn new(gateway: Arc<Gateway>, state: Arc<State>, policies: Arc<Kept>, drain: Drain) -> Self {
-        Self { gateway, state, policies, drain }
+    pub fn new(gateway: Arc<Gateway>, state: Arc<State>, policies: Arc<Kept>, timestamps: Board, drain: Drain) -> Self {
+        Self { gateway, state, policies, timestamps, drain }
     }
 
     /// The person who asks, if anybody of ours does.
@@ -88,6 +90,7 @@ impl AdminSide {
                 let shown = tokio::task::spawn_blocking(move || witnessing(&gateway)).await;
                 shown.map_err(|lost| unkept(&lost.to_string()))
             }
+            (&Method::GET, ["api", "timestamps"]) => Ok(json!({ "timestamps": self.timestamps.standing() })),
             (&Method::GET, ["api", "receipts"]) => Ok(json!({ "receipts": self.gateway.receipts().shown() })),
             (&Method::GET, ["api", "approvals"]) => Ok(json!({ "approvals": self.gateway.approvals().all() })),
             (&Method::POST, ["api", "approvals"]) => {
@@ -134,6 +137,10 @@ impl AdminSide {
                 });
                 if !standing.witnesses().is_empty() {
                     ready["witnesses"] = json!(standing.witnesses());
+                }
+                // Nobody waits for a timestamp, so that none came is told and no more.
+                if let Some(timestamps) = self.timestamps.standing() {
+                    ready["timestamps"] = json!(timestamps);
                 }
                 // It goes on deciding with what it has, so it is ready; but somebody should look.
                 let stale = self.policies.stale();

@@ -11,12 +11,14 @@ use serde_json::Value;
 
 use super::config::{self, Accept, Config, PolicyPlace, Resolved, SourceTrust};
 use super::policies::{Owner, Place, PolicySetup, Rules, SourceSetup};
+use super::timestamps::TimestampsSetup;
 use super::witnesses::{Witnesses, WitnessesSetup};
 use crate::authenticate::{Credentials, PartnerEntry, Partners, Tls};
 use crate::decide::{Agreement, Dataset, PolicySet, Terms};
 use crate::enforce::PseudonymKeys;
 use crate::forward::Timeouts;
 use crate::gateway::{DatasetSetup, Setup, Witnessing};
+use crate::record::verify::TimestampAnchors;
 use crate::record::witness::{Cosigner, CosignerKey, LogKey, Witness};
 use crate::record::{Entries, InputConfig, InputStore, Log, LogConfig, Signer, Standing, SubjectConfig, SubjectStore};
 use crate::types::{Clock, DatasetId, Facts, PartyId};
@@ -203,6 +205,19 @@ pub fn witnesses(resolved: &Resolved, clock: &Arc<dyn Clock>) -> Result<Witnesse
     };
     let tls = Tls::new(credentials(resolved)?, Arc::clone(clock))?;
     Witnesses::new(setup, &tls, &Partners::new(partners(resolved)?)?)
+}
+
+/// The authority that stamps our log with its time, if there is one.
+///
+/// # Errors
+/// When its anchors are of no use.
+pub fn timestamps(resolved: &Resolved) -> Result<Option<TimestampsSetup>> {
+    let given = resolved.config.timestamps.as_ref().zip(resolved.timestamp_anchors.as_deref());
+    let setup = given.map(|(config, anchors)| {
+        let anchors = TimestampAnchors::parse(anchors).map_err(|what| anyhow!("timestamps.anchors {what}"))?;
+        Ok(TimestampsSetup { url: config.url.clone(), interval: config.interval, anchors })
+    });
+    setup.transpose()
 }
 
 /// The witness that we are to others, if a key makes us one.

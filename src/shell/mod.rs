@@ -15,6 +15,7 @@ mod receipts;
 pub mod replay;
 mod serve;
 mod state;
+pub mod timestamps;
 pub mod trial;
 pub mod witnesses;
 

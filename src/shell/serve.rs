@@ -14,6 +14,7 @@ use super::config::{Config, Limits};
 use super::policies::{Kept, Policies};
 use super::receipts::Postman;
 use super::state::State;
+use super::timestamps::{Board, Stamper, TimestampsSetup};
 use super::witnesses::{KeptWitnesses, Witnesses};
 use crate::accept::{self, Drain, Listener};
 use crate::gateway::{Gateway, LocalSide, PartnerSide};
@@ -57,6 +58,8 @@ pub struct Running {
     listeners: JoinSet<()>,
     policies: Arc<Kept>,
     witnesses: KeptWitnesses,
+    stamper: Stamper,
+    timestamps: Board,
     postman: Postman,
 }
 
@@ -75,6 +78,7 @@ impl Running {
     /// As [`Running::start`].
     pub fn start_with(gateway: Arc<Gateway>, state: Arc<State>, policies: Kept, listening: &Listening) -> Result<Self> {
         let policies = Arc::new(policies);
+        let timestamps = Board::default();
         // Before anybody can ask: what is owed decides who is served.
         Postman::recall(&gateway)?;
         let drain = Drain::new();
@@ -97,11 +101,13 @@ impl Running {
             listeners.spawn(local.serve(Arc::new(LocalSide(Arc::clone(&gateway))), drain.clone(), deadline));
         }
         if let Some(admin) = admin {
-            let side = AdminSide::new(Arc::clone(&gateway), state, Arc::clone(&policies), drain.clone());
+            let (policies, timestamps) = (Arc::clone(&policies), timestamps.clone());
+            let side = AdminSide::new(Arc::clone(&gateway), state, policies, timestamps, drain.clone());
             listeners.spawn(admin.serve(Arc::new(side), drain.clone(), deadline));
         }
         let postman = Postman::start(&gateway);
-        Ok(Self { gateway, addresses, drain, listeners, policies, witnesses: KeptWitnesses::none(), postman })
+        let (witnesses, stamper) = (KeptWitnesses::none(), Stamper::none());
+        Ok(Self { gateway, addresses, drain, listeners, policies, witnesses, stamper, timestamps, postman })
     }
 
     /// Takes the log's checkpoints to its witnesses from now on.
@@ -110,6 +116,15 @@ impl Running {
     /// When the files of cosigned checkpoints cannot be opened.
     pub fn witnessed(mut self, witnesses: Witnesses) -> Result<Self> {
         self.witnesses = witnesses.keep(&self.gateway)?;
+        Ok(self)
+    }
+
+    /// Has the log's checkpoints stamped by an outside authority from now on.
+    ///
+    /// # Errors
+    /// When the timestamps that are kept already cannot be listed.
+    pub fn stamped(mut self, setup: TimestampsSetup) -> Result<Self> {
+        self.stamper = Stamper::start(&self.gateway, setup, self.timestamps.clone())?;
         Ok(self)
     }
 
@@ -139,6 +154,7 @@ impl Running {
         }
         // The log's files are its own until it is closed, and anybody's after that.
         self.witnesses.stop().await;
+        self.stamper.stop().await;
         let closed = self.gateway.log().close().await.context("closing the log");
         if let Some(inputs) = self.gateway.inputs().cloned() {
             // What waits for a disk is not worth holding up the end for, but the last inputs are written if they can be.
@@ -174,13 +190,17 @@ pub fn serve(config: &Path) -> Result<()> {
         let state_directory = resolved.state_directory.clone();
         let (policies, set) = Policies::open(assemble::policies(&resolved)?, Arc::clone(&clock)).await?;
         let witnesses = assemble::witnesses(&resolved, &clock)?;
+        let timestamps = assemble::timestamps(&resolved)?;
         let signer = assemble::signer(&resolved)?;
         witnesses.ask_at_start(&resolved.record_directory, &signer).await?;
         let setup = assemble::setup(resolved, set, clock, witnesses.standing())?;
         let gateway = Gateway::assemble(setup)?;
         let state = Arc::new(State::open(&state_directory, &gateway)?);
         let policies = policies.keep(&gateway);
-        let running = Running::start_with(gateway, state, policies, &listening)?.witnessed(witnesses)?;
+        let mut running = Running::start_with(gateway, state, policies, &listening)?.witnessed(witnesses)?;
+        if let Some(timestamps) = timestamps {
+            running = running.stamped(timestamps)?;
+        }
         let at = running.addresses();
         tracing::info!(
             party = %running.gateway().us(),

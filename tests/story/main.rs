@@ -27,6 +27,7 @@ mod signed;
 mod sources;
 mod stalls;
 mod streams;
+mod timestamps;
 mod trade_secret;
 mod witnesses;
 mod witnessing;

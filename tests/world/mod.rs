@@ -2,6 +2,7 @@
 //! chose, with certificates made in memory and a clock that moves only when it is told to.
 #![allow(dead_code, unused_imports, reason = "two test binaries share this module, and each uses a part of it")]
 
+pub mod authority;
 mod books;
 mod bundles;
 mod client;
@@ -11,6 +12,7 @@ mod pair;
 mod pass;
 mod registry;
 mod signing;
+mod today;
 mod upstream;
 
 use std::collections::HashMap;
@@ -34,6 +36,7 @@ pub use organisation::{Organisation, Reserved};
 pub use pair::{Demands, Pair, Side, copy};
 pub use pass::Pass;
 pub use signing::{Fields, Hand, content_digest};
+pub use today::Today;
 pub use upstream::{Seen, Upstream};
 
 /// 2026-11-21T09:00:00Z: after the facts of the reference policy were reviewed, before they go stale.

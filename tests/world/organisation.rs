@@ -8,6 +8,7 @@ use http::{Method, Request};
 use sekisho::gateway::{Gateway, Setup};
 use sekisho::shell::certs::Identity;
 use sekisho::shell::policies::Policies;
+use sekisho::shell::timestamps::TimestampsSetup;
 use sekisho::shell::witnesses::Witnesses;
 use sekisho::shell::{Addresses, Listening, Running, State};
 use sekisho::types::PartyId;
@@ -87,6 +88,12 @@ impl Organisation {
     /// The same with witnesses that are asked from now on.
     pub fn witnessed(mut self, witnesses: Witnesses) -> Self {
         self.running = self.running.take().map(|running| running.witnessed(witnesses).unwrap());
+        self
+    }
+
+    /// The same with an authority that stamps its log from now on.
+    pub fn stamped(mut self, setup: TimestampsSetup) -> Self {
+        self.running = self.running.take().map(|running| running.stamped(setup).unwrap());
         self
     }
 

@@ -26,6 +26,7 @@ mod story;
 #[cfg(test)]
 mod tests;
 mod times;
+mod timestamps;
 mod walk;
 
 use std::io;
@@ -49,6 +50,9 @@ use report::Findings;
 pub use report::{Check, Finding, Report};
 use signing::Signing;
 pub use source::{Directory, Source};
+pub use times::TOLERANCE;
+use timestamps::Stamps;
+pub use timestamps::{MOST_TOKEN, TimestampAnchors};
 use walk::{Books, Listener, walk};
 
 #[cfg(test)]
@@ -66,6 +70,8 @@ pub struct Options<'a> {
     pub key: Option<&'a str>,
     /// The witnesses to believe.
     pub policy: Option<&'a Policy>,
+    /// The time-stamping authorities to believe.
+    pub timestamp_anchors: Option<&'a TimestampAnchors>,
     /// Whose keys are whose.
     pub parties: Option<&'a Parties>,
     /// Whether entries' signatures are checked.
@@ -81,7 +87,8 @@ pub struct Options<'a> {
 impl Default for Options<'_> {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { key: None, policy: None, parties: None, signatures: true, threads, prove: None, now: SystemClock.now() }
+        let (key, policy, timestamp_anchors, parties, prove) = (None, None, None, None, None);
+        Self { key, policy, timestamp_anchors, parties, signatures: true, threads, prove, now: SystemClock.now() }
     }
 }
 
@@ -210,7 +217,8 @@ fn verify_heard(
     };
     points.find(first_at(source, size), options.now);
     let feed = Feed::new(source, size);
-    let books = Books::new(source, points, size, handovers.into_iter().collect());
+    let stamps = Stamps::find(source, &keys, &trusted.name, options);
+    let books = Books::new(source, (points, stamps), size, handovers.into_iter().collect());
     let other = listener.is_some();
     walk(feed, books, &judge, options, &mut report, listener, progress)?;
     report.leave_open(options.key.is_some(), other);

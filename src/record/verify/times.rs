@@ -1,10 +1,10 @@
-//! Whether what entries say of the time fits what witnesses saw: nothing that a checkpoint covers is younger than its
-//! cosignatures, and nothing that came later is older.
+//! Whether what entries say of the time fits what witnesses and time-stamping authorities saw: nothing that a checkpoint
+//! covers is younger than its cosignatures, and nothing that came later is older. A timestamp is one of these here.
 
 use super::report::Findings;
 
 /// How far the clocks of a log and of its witnesses may be apart, and how long a cosignature may take, in seconds.
-pub(super) const TOLERANCE: u64 = 300;
+pub const TOLERANCE: u64 = 300;
 
 /// Bounds the times of entries by those of cosignatures.
 #[derive(Default)]
@@ -25,7 +25,7 @@ impl Times {
         self.waiting += 1;
         if let Some(after) = self.after.filter(|after| millis < after.saturating_sub(TOLERANCE).saturating_mul(1000)) {
             let early = after.saturating_sub(millis / 1000);
-            let what = format!("entry {index} is dated {early} s before witnesses saw the log without it");
+            let what = format!("entry {index} is dated {early} s before the log was seen without it");
             self.findings.add(Some(index), what);
         }
         if self.latest.is_none_or(|(latest, _)| millis > latest) {
@@ -39,7 +39,7 @@ impl Times {
             && millis > latest.saturating_add(TOLERANCE).saturating_mul(1000)
         {
             let late = (millis / 1000).saturating_sub(latest);
-            let what = format!("entry {index} is dated {late} s after witnesses had seen it");
+            let what = format!("entry {index} is dated {late} s after it had been seen");
             self.findings.add(Some(index), what);
         }
         self.bounded += std::mem::take(&mut self.waiting);

@@ -19,6 +19,7 @@ use super::signing::Handover;
 use super::source::Source;
 use super::story::Story;
 use super::times::{TOLERANCE, Times};
+use super::timestamps::Stamps;
 use super::{Options, VerifyError};
 use crate::record::store::CHECKPOINT;
 use crate::types::ExchangeId;
@@ -33,6 +34,7 @@ pub(super) type Listener<'a> = &'a mut dyn FnMut(u64, ExchangeId, Story);
 pub(super) struct Books<'a> {
     pub(super) grid: Grid<'a>,
     pub(super) points: Cosigned<'a>,
+    stamps: Stamps<'a>,
     tree: Tree,
     size: u64,
     /// Entries that were read as entries.
@@ -62,13 +64,14 @@ pub(super) struct Books<'a> {
 impl<'a> Books<'a> {
     pub(super) fn new(
         source: &'a dyn Source,
-        points: Cosigned<'a>,
+        (points, stamps): (Cosigned<'a>, Stamps<'a>),
         size: u64,
         handovers: BTreeMap<u64, Handover>,
     ) -> Self {
         Self {
             grid: Grid::new(source, size),
             points,
+            stamps,
             tree: Tree::default(),
             size,
             read: 0,
@@ -104,7 +107,8 @@ impl<'a> Books<'a> {
         self.meet();
         // Where no checkpoint lies inside, the bundle goes into the tree as a whole.
         let whole = lot.root.filter(|_| {
-            let inside = self.points.peek().is_some_and(|point| point.size < end);
+            let inside = self.points.peek().is_some_and(|point| point.size < end)
+                || self.stamps.peek().is_some_and(|stamp| stamp.size < end);
             lot.first.is_multiple_of(FULL as u64) && self.tree.size() == lot.first && !inside
         });
         for (index, judged) in (lot.first..).zip(lot.entries) {
@@ -132,6 +136,7 @@ impl<'a> Books<'a> {
 
     /// Compares the tree with each checkpoint of its size.
     fn meet(&mut self) {
+        self.meet_stamps();
         while self.points.peek().is_some_and(|point| point.size <= self.tree.size()) {
             let Some(point) = self.points.next() else { return };
             self.met += 1;
@@ -150,6 +155,23 @@ impl<'a> Books<'a> {
                 if self.newest.len() > PROVEN {
                     self.newest.pop_front();
                 }
+            }
+        }
+    }
+
+    /// Compares the tree with each checkpoint of its size that an authority stamped.
+    fn meet_stamps(&mut self) {
+        while self.stamps.peek().is_some_and(|stamp| stamp.size <= self.tree.size()) {
+            let Some(stamp) = self.stamps.next() else { return };
+            if self.tree.root() != stamp.root {
+                let what = format!(
+                    "{}: the first {} entries are not those that were stamped: some were changed, removed, added or put \
+                     in another order",
+                    stamp.place, stamp.size
+                );
+                self.stamps.findings.add(None, what);
+            } else if let Some(at) = stamp.at {
+                self.times.cosigned((at, at));
             }
         }
     }
@@ -296,8 +318,9 @@ fn conclude(mut feed: Feed<'_>, mut books: Books<'_>, judge: &Judge<'_>, options
     conclude_tree(&mut books.points, books.met, books.tree_findings, (books.size, total, newer), report);
     conclude_consistency(&books.newest, options, report);
     conclude_witnesses(&mut books.points, books.witnessed, total, options, report);
+    let stamped = books.stamps.conclude((books.size, total, newer), report);
     if !feed.private {
-        conclude_times(books.times, options, report);
+        conclude_times(books.times, options.policy.is_some() || stamped > 0, report);
         // Until an entry is covered by a checkpoint, its exchange may be under way.
         let whole = !feed.broken;
         let recent = if whole { books.size } else { 0 };
@@ -418,18 +441,21 @@ fn conclude_witnesses(
     }
 }
 
-fn conclude_times(times: Times, options: &Options<'_>, report: &mut Report) {
-    if options.policy.is_none() || times.bounded == 0 {
-        report
-            .not_checked
-            .push("that the times are true: that needs cosignatures, and a policy that lists the witnesses".into());
+fn conclude_times(times: Times, witnessed: bool, report: &mut Report) {
+    if !witnessed || times.bounded == 0 {
+        let what = "that the times are true: that needs cosignatures, and a policy that lists the witnesses, or timestamps, \
+                    and who made them";
+        report.not_checked.push(what.into());
         return;
     }
     if times.unbounded() > 0 {
-        let what =
-            format!("that the times of the last {} entries are true: nobody cosigned them yet", times.unbounded());
+        let what = format!(
+            "that the times of the last {} entries are true: nobody cosigned or stamped them yet",
+            times.unbounded()
+        );
         report.not_checked.push(what);
     }
-    let detail = format!("each entry is dated between the cosignatures around it, give or take {TOLERANCE} s");
+    let detail =
+        format!("each entry is dated between the cosignatures and timestamps around it, give or take {TOLERANCE} s");
     report.conclude("times", times.bounded, detail, times.findings);
 }

@@ -17,6 +17,7 @@ mod reader;
 mod registry;
 mod resolve;
 mod tables;
+mod timestamps;
 mod value;
 mod witness;
 
@@ -40,6 +41,7 @@ pub use odrl::agreement_registry;
 pub use policy::{Policy, PolicyKey, PolicyOwner, PolicyPlace, PolicySource, is_source_id};
 pub use problem::Problem;
 pub use resolve::{PartnerFiles, Resolved, Secret, SourceFiles, SourceTrust, resolve};
+pub use timestamps::{AuthorityUrl, Timestamps};
 pub use witness::Witness;
 
 use environment::Overrides;
@@ -135,6 +137,7 @@ fn tables<'a>(reader: &'a Reader, document: &'a DeTable<'a>, overrides: &Overrid
     let inputs = tables::inputs(&mut root);
     let subjects = tables::subjects(&mut root);
     let receipts = tables::receipts(&mut root);
+    let timestamps = timestamps::timestamps(&mut root);
     let limits = tables::limits(&mut root);
     let (seen, partners) = registry::partners(&mut root, us.as_ref());
     let witness = witness::witness(&mut root, us.as_ref(), &seen, &partners);
@@ -155,6 +158,7 @@ fn tables<'a>(reader: &'a Reader, document: &'a DeTable<'a>, overrides: &Overrid
         inputs,
         subjects,
         receipts,
+        timestamps: timestamps?,
         limits,
         datasets,
         partners,

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::file::FileRef;
 use super::name::{Endpoint, SanName, Upstream};
 use super::policy::Policy;
+use super::timestamps::Timestamps;
 use super::witness::Witness;
 use crate::authenticate::Signatures;
 use crate::types::{DatasetId, PartyId, Purpose, Tag};
@@ -41,6 +42,8 @@ pub struct Config {
     pub subjects: Subjects,
     /// `[receipts]`: how many receipts may be owed to us. Optional.
     pub receipts: Receipts,
+    /// `[timestamps]`: who else states when it saw our log. Optional.
+    pub timestamps: Option<Timestamps>,
     /// `[limits]`: bounds on what peers can make us spend. Optional.
     pub limits: Limits,
     /// `[[dataset]]`: what we share, in the order of the file.

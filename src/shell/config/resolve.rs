@@ -54,6 +54,8 @@ pub struct Resolved {
     pub record_key: Secret,
     /// `witness.key`: Ed25519 PKCS#8 PEM, another than the two above.
     pub witness_key: Option<Secret>,
+    /// `timestamps.anchors`: PEM certificates.
+    pub timestamp_anchors: Option<Vec<u8>>,
     /// `pseudonyms.key`: the 32 raw bytes.
     pub pseudonym_key: Option<Secret>,
     /// One for each of `config.partners`, in the same order.
@@ -118,6 +120,7 @@ pub fn resolve(mut config: Config, directory: &Path) -> Result<Resolved, Vec<Pro
     let retired_keys = config.passes.retired.as_ref().map(|retired| found.bytes(retired));
     let record_key = found.bytes(&config.record.key);
     let witness_key = config.witness.key.as_ref().map(|key| found.bytes(key));
+    let timestamp_anchors = config.timestamps.as_ref().map(|timestamps| found.bytes(&timestamps.anchors));
     let pseudonym_key = config.pseudonyms.as_ref().map(|pseudonyms| found.hex(&pseudonyms.key));
     let mut partners = Vec::with_capacity(config.partners.len());
     for partner in &config.partners {
@@ -150,6 +153,7 @@ pub fn resolve(mut config: Config, directory: &Path) -> Result<Resolved, Vec<Pro
         retired_keys,
         record_key: Secret(record_key.into()),
         witness_key: witness_key.map(|key| Secret(key.into())),
+        timestamp_anchors,
         pseudonym_key: pseudonym_key.map(|key| Secret(key.as_slice().into())),
         partners,
         terms,

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 
 use super::prove::beside as entry_beside;
@@ -12,14 +12,16 @@ use super::remote::{self, TlsOptions};
 use crate::record::proof::consistency;
 use crate::record::tiles::TileReader;
 use crate::record::verify::{
-    self as checks, Beside, MOST_POLICY, MOST_PROOF_FILE, Other, Parties, Policy, Report, Source, is_cose,
-    is_proof_file, verify_cose, verify_log, verify_proof_file, verify_with,
+    self as checks, Beside, MOST_POLICY, MOST_PROOF_FILE, Other, Parties, Policy, Report, Source, TimestampAnchors,
+    is_cose, is_proof_file, verify_cose, verify_log, verify_proof_file, verify_with,
 };
 use crate::shell::cli::Verdict;
 use crate::shell::cli::progress::Progress;
 
 /// The largest key set of a party.
 const MOST_JWKS: u64 = 1024 * 1024;
+/// The largest file of authorities' certificates.
+const MOST_ANCHORS: u64 = 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub(in crate::shell::cli) struct Options {
@@ -31,6 +33,9 @@ pub(in crate::shell::cli) struct Options {
     /// The witnesses to believe, and how many of them it takes (C2SP tlog-policy)
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
+    /// PEM certificates of the time-stamping authorities to believe (RFC 3161); for a log's directory
+    #[arg(long, value_name = "FILE")]
+    tsa_anchors: Option<PathBuf>,
     /// A party's public keys, to tell whose signatures the entries keep; may be given several times
     #[arg(long = "party", value_name = "PARTY=JWKS_FILE")]
     parties: Vec<String>,
@@ -98,9 +103,14 @@ fn judge(
     for place in &options.with {
         others.push(open(place, &options.tls)?);
     }
+    let anchors = options.tsa_anchors.as_deref().map(timestamp_anchors).transpose()?;
+    if anchors.is_some() && !matches!(what, What::Log(_)) {
+        bail!("--tsa-anchors is for a log: a bundle or a proof holds no timestamps");
+    }
     let checked = checks::Options {
         key: options.key.as_deref(),
         policy,
+        timestamp_anchors: anchors.as_ref(),
         parties: Some(parties),
         signatures: !options.without_signatures,
         ..checks::Options::default()
@@ -171,6 +181,10 @@ fn open(place: &str, tls: &TlsOptions) -> Result<What> {
         return Ok(What::Proof(place.to_owned(), read_file(Path::new(place), MOST_PROOF_FILE)?));
     }
     Ok(What::Bundle(place.to_owned(), file))
+}
+
+fn timestamp_anchors(path: &Path) -> Result<TimestampAnchors> {
+    TimestampAnchors::parse(&read_file(path, MOST_ANCHORS)?).map_err(|what| anyhow!("{} {what}", path.display()))
 }
 
 /// A file of at most so many bytes.

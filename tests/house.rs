@@ -208,7 +208,11 @@ fn the_verifier_shares_no_cryptography_with_the_signer() {
             assert!(file.contains("/tests") || !ring(source), "{file} uses ring, which is the verifier's alone");
             continue;
         }
-        let code = code(source);
+        let mut code = code(source);
+        // What CMS calls whoever signed a timestamp: an authority outside, and no code of ours.
+        for theirs in ["SignerIdentifier", "SignerInfo", "signer_infos"] {
+            code = code.replace(theirs, "");
+        }
         for word in ["aws_lc_rs", "signer", "Signer", "merkle", "Hasher", "Digest", "jsonwebtoken", "rustls"] {
             assert!(!code.contains(word), "{file} names {word}");
         }

@@ -1,3 +1,5 @@
+//! What tokens and anchors are read from; tokens themselves are made by OpenSSL in `tests/story/timestamps.rs`.
+
 use proptest::prelude::*;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, KeyPair};
 

@@ -9,9 +9,9 @@ use cms::signed_data::{SignedAttributes, SignedData, SignerIdentifier, SignerInf
 use der::asn1::{AnyRef, ContextSpecific, ObjectIdentifier, OctetString, OctetStringRef};
 use der::oid::AssociatedOid as _;
 use der::{Decode as _, Encode as _, Reader as _, SliceReader, Tag, TagNumber, Tagged as _};
+use pki_types::pem::PemObject as _;
+use pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use ring::digest::{Algorithm, SHA1_FOR_LEGACY_USE_ONLY, SHA256, SHA384, SHA512, digest};
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use time::{Date, Month, Time};
 use webpki::ring as algorithms;
 use webpki::{EndEntityCert, KeyUsage};
@@ -90,16 +90,16 @@ impl TimestampAnchors {
         if nonce.is_some_and(|nonce| said.nonce != Some(nonce)) {
             return Err("answers another request: its nonce is not ours");
         }
-        let [signer] = signed.signer_infos.0.as_slice() else { return Err("has not exactly one signer") };
+        let [by] = signed.signer_infos.0.as_slice() else { return Err("has not exactly one signer") };
         let mut certificates = Vec::new();
         for choice in signed.certificates.iter().flat_map(|set| set.0.iter()) {
             let CertificateChoices::Certificate(certificate) = choice else { continue };
             let der = certificate.to_der().map_err(|_| "holds a certificate that cannot be read")?;
             certificates.push((certificate, CertificateDer::from(der)));
         }
-        let found = certificates.iter().find(|(certificate, _)| names(&signer.sid, certificate));
+        let found = certificates.iter().find(|(certificate, _)| names(&by.sid, certificate));
         let (certificate, der) = found.ok_or("does not hold its signer's certificate")?;
-        judge_signature(signer, info.as_bytes(), der)?;
+        judge_signature(by, info.as_bytes(), der)?;
         judge_usage(certificate)?;
         let others: Vec<_> = certificates.iter().map(|(_, der)| der.clone()).filter(|other| other != der).collect();
         self.judge_path(der, &others, said.at)?;
@@ -194,9 +194,9 @@ pub(super) fn seconds(text: &str) -> Option<u64> {
 }
 
 /// Whether a signer's identifier names this certificate.
-fn names(signer: &SignerIdentifier, certificate: &Certificate) -> bool {
+fn names(by: &SignerIdentifier, certificate: &Certificate) -> bool {
     let certificate = &certificate.tbs_certificate;
-    match signer {
+    match by {
         SignerIdentifier::IssuerAndSerialNumber(id) => {
             id.issuer == certificate.issuer && id.serial_number == certificate.serial_number
         }
@@ -207,9 +207,9 @@ fn names(signer: &SignerIdentifier, certificate: &Certificate) -> bool {
 }
 
 /// The signature is the certificate's over the signed attributes, and these are of this content and this certificate.
-fn judge_signature(signer: &SignerInfo, content: &[u8], der: &CertificateDer<'_>) -> Result<(), &'static str> {
-    let hash = hash_of(&signer.digest_alg.oid).ok_or("is digested in a way that is not taken")?;
-    let attributes = signer.signed_attrs.as_ref().ok_or("has no signed attributes")?;
+fn judge_signature(by: &SignerInfo, content: &[u8], der: &CertificateDer<'_>) -> Result<(), &'static str> {
+    let hash = hash_of(&by.digest_alg.oid).ok_or("is digested in a way that is not taken")?;
+    let attributes = by.signed_attrs.as_ref().ok_or("has no signed attributes")?;
     if one::<ObjectIdentifier>(attributes, CONTENT_TYPE) != Some(TST_INFO) {
         return Err("was signed as something other than a timestamp");
     }
@@ -222,11 +222,11 @@ fn judge_signature(signer: &SignerInfo, content: &[u8], der: &CertificateDer<'_>
     }
     let signed = attributes.to_der().map_err(|_| "has signed attributes that cannot be read")?;
     let end = EndEntityCert::try_from(der).map_err(|_| "is signed under a certificate that cannot be used")?;
-    let algorithms = candidates(&signer.signature_algorithm.oid, &signer.digest_alg.oid);
+    let algorithms = candidates(&by.signature_algorithm.oid, &by.digest_alg.oid);
     if algorithms.is_empty() {
         return Err("is signed in a way that is not taken");
     }
-    let signature = signer.signature.as_bytes();
+    let signature = by.signature.as_bytes();
     match algorithms.iter().any(|algorithm| end.verify_signature(*algorithm, &signed, signature).is_ok()) {
         true => Ok(()),
         false => Err("has a signature that is not its signer's"),

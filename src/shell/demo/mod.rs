@@ -4,6 +4,7 @@
 mod cast;
 mod client;
 mod data_service;
+mod forgery;
 mod report;
 mod scenes;
 mod stage;
@@ -55,6 +56,10 @@ async fn play(options: &Options) -> Result<Verdict> {
     }
     for verification in stage.verify()? {
         report.verified(verification);
+    }
+    report.say("\nTampered with:");
+    for forgery in forgery::forge(&stage).await? {
+        report.forgery(&forgery);
     }
     let verdict = report.finish()?;
     if options.stay {

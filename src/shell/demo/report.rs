@@ -3,6 +3,7 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 
+use super::forgery::Forgery;
 use super::stage::Verification;
 use crate::shell::cli::Verdict;
 
@@ -41,6 +42,7 @@ pub(super) struct Report {
     logs: Vec<Value>,
     memory: Vec<Value>,
     cosigned: Vec<Value>,
+    forgeries: Vec<Value>,
     failures: Vec<String>,
 }
 
@@ -52,6 +54,7 @@ impl Report {
             logs: Vec::new(),
             memory: Vec::new(),
             cosigned: Vec::new(),
+            forgeries: Vec::new(),
             failures: Vec::new(),
         }
     }
@@ -145,14 +148,34 @@ impl Report {
         if verified {
             let signatures = count("signatures");
             self.say(&format!(
-                "Log of {party}: verified. {signatures} signed entries, their tree and its checkpoint hold, and every \
-                 decision has its outcome."
+                "Log of {party}: verified. {signatures} signed entries, their tree and every checkpoint hold, both others \
+                 witnessed it, and {} receipts and signatures of partners are theirs.",
+                count("receipts")
             ));
         } else {
             self.say(&format!("Log of {party}: NOT VERIFIED. {report}"));
             self.failures.push(format!("the log of {party} does not verify"));
         }
         self.logs.push(json!({ "party": party, "verified": verified, "report": report }));
+    }
+
+    /// A log was tampered with, and an outsider looked at it.
+    pub(super) fn forgery(&mut self, forgery: &Forgery) {
+        let Forgery { title, findings } = forgery;
+        match findings.as_slice() {
+            [] => {
+                self.say(&format!("  {title}: NOT NOTICED"));
+                self.failures.push(format!("nobody notices when {title}"));
+            }
+            [first, others @ ..] => {
+                self.say(&format!("  {title}: caught"));
+                self.say(&format!("     {first}"));
+                if !others.is_empty() {
+                    self.say(&format!("     and {} more", others.len()));
+                }
+            }
+        }
+        self.forgeries.push(json!({ "what": title, "caught": !findings.is_empty(), "findings": findings }));
     }
 
     /// The end: JSON if asked for, and whether all went as the story says.
@@ -165,6 +188,7 @@ impl Report {
                 "logs": self.logs,
                 "memory": self.memory,
                 "cosigned": self.cosigned,
+                "forgeries": self.forgeries,
                 "failures": self.failures,
             });
             println!("{}", serde_json::to_string_pretty(&report)?);

@@ -97,9 +97,7 @@ impl Stage {
         }
         let mut keys = HashMap::new();
         for party in ORGANISATIONS {
-            let cosigner =
-                Cosigner::from_pkcs8(&witness_name(party), stage.identity(party).witness_key_pem.as_bytes())?;
-            let (log_key, witness_key) = (stage.log_key(party)?, cosigner.verifier_key());
+            let (log_key, witness_key) = (stage.log_key(party)?, stage.witness_key(party)?);
             keys.insert(party.id, Known { endpoint: stage.addresses[party.id].partner, log_key, witness_key });
         }
         for party in ORGANISATIONS {
@@ -255,19 +253,44 @@ impl Stage {
         Ok(all)
     }
 
-    /// Lets `sekisho log verify` look at every log, with the key that partners hold of it.
+    /// Lets `sekisho log verify` look at every log, beside those of the others, who must tell the same.
     pub(super) fn verify(&self) -> Result<Vec<Verification>> {
         let verify = |party: &&'static Party| {
-            let output = Command::new(std::env::current_exe()?)
-                .args(["log", "verify", "--json", "--key", &self.log_key(party)?])
-                .arg(self.log(party))
-                .output()
-                .context("running sekisho log verify")?;
-            let report = serde_json::from_slice(&output.stdout)
-                .with_context(|| format!("log verify said: {}", String::from_utf8_lossy(&output.stderr)))?;
-            Ok(Verification { party: party.id, report })
+            let others: Vec<&Party> = ORGANISATIONS.into_iter().filter(|other| other.id != party.id).collect();
+            Ok(Verification { party: party.id, report: self.judge(party, &self.log(party), &others)? })
         };
         ORGANISATIONS.iter().map(verify).collect()
+    }
+
+    /// What `sekisho log verify` says of a directory that passes for the log of a party: with the key that partners hold
+    /// of it, the witnesses that they believe, everybody's keys, and the logs of others.
+    pub(super) fn judge(&self, party: &Party, directory: &Path, others: &[&Party]) -> Result<Value> {
+        let policy = self.directory.join(party.id).join("witnesses.policy");
+        std::fs::write(&policy, self.witness_policy(party)?)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["log", "verify", "--json", "--key", &self.log_key(party)?]).arg("--policy").arg(policy);
+        for known in CAST {
+            let jwks = self.directory.join(known.id).join("jwks.json");
+            command.arg("--party").arg(format!("{}={}", known.id, jwks.display()));
+        }
+        for other in others {
+            command.arg("--with").arg(self.log(other)).args(["--with-key", &self.log_key(other)?]);
+        }
+        let output = command.arg(directory).output().context("running sekisho log verify")?;
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("log verify said: {}", String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// Who has to have seen a party's log, as a C2SP tlog-policy: both others.
+    fn witness_policy(&self, party: &Party) -> Result<String> {
+        let mut text = format!("log {}\n", self.log_key(party)?);
+        let mut names = String::new();
+        for other in ORGANISATIONS.iter().filter(|other| other.id != party.id) {
+            let _ = writeln!(text, "witness {} {}", other.id, self.witness_key(other)?);
+            let _ = write!(names, " {}", other.id);
+        }
+        let _ = writeln!(text, "group others all{names}\nquorum others");
+        Ok(text)
     }
 
     /// Ends every process: gateways drain first.
@@ -339,13 +362,19 @@ impl Stage {
         self.directory.join(party.id).join("sekisho.toml")
     }
 
-    fn log(&self, party: &Party) -> PathBuf {
+    /// Where an organisation's log lies.
+    pub(super) fn log(&self, party: &Party) -> PathBuf {
         self.directory.join(party.id).join("log")
     }
 
     fn log_key(&self, party: &Party) -> Result<String> {
         let signer = Signer::from_pkcs8(self.identity(party).log_key_pem.as_bytes())?;
         Ok(signer.verifier_key(&format!("{}/log", party.id)))
+    }
+
+    fn witness_key(&self, party: &Party) -> Result<String> {
+        let key = self.identity(party).witness_key_pem.as_bytes();
+        Ok(Cosigner::from_pkcs8(&witness_name(party), key)?.verifier_key())
     }
 
     fn serve_arguments(&self, party: &Party) -> Vec<String> {

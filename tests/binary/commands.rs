@@ -72,7 +72,7 @@ fn development_keys_are_for_their_owner_alone() {
         );
         count += 1;
     }
-    assert_eq!(count, 12);
+    assert_eq!(count, 13);
     let before = std::fs::read(out.join("ca.pem")).unwrap();
     let again = sekisho(words(&["certs", "dev", "--party", "kansai.example", "--out"], &out));
     assert_eq!(again.status.code(), Some(2));
@@ -85,8 +85,12 @@ fn development_keys_are_for_their_owner_alone() {
 fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+        let (from, to) = (entry.as_ref().unwrap().path(), to.join(entry.unwrap().file_name()));
+        if from.is_dir() {
+            copy(&from, &to);
+        } else {
+            std::fs::copy(from, to).unwrap();
+        }
     }
 }
 

@@ -31,8 +31,7 @@ async fn cosigned(organisation: &Organisation) -> Arc<Published> {
         size == gateway.log().size() && gateway.witnessing().standing.latest().is_some_and(|latest| latest.size == size)
     })
     .await;
-    let latest = Arc::clone(&published.borrow());
-    latest
+    published.borrow().clone()
 }
 
 async fn witnesses(pair: &Pair, organisation: &Organisation) -> Value {

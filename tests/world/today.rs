@@ -56,8 +56,7 @@ impl Today {
         let log = self.organisation.gateway().log();
         let published = log.published();
         until("a checkpoint over everything", || published.borrow().size == log.size()).await;
-        let latest = Arc::clone(&published.borrow());
-        latest
+        published.borrow().clone()
     }
 
     /// The sizes that have timestamps.

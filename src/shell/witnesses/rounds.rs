@@ -93,10 +93,8 @@ pub(super) async fn run(
             rounds.send_replace(Some(Arc::clone(&newest)));
             round = Some(Round::new(newest));
         }
-        if let Some(round) = round.as_mut() {
-            if round.cosigned.len() >= quorum {
-                waits.covered(round.published.size);
-            }
+        if let Some(round) = round.as_ref().filter(|round| round.cosigned.len() >= quorum) {
+            waits.covered(round.published.size);
         }
         if quorum > 0 {
             waits.tell(&shared.standing);

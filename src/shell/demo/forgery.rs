@@ -67,9 +67,10 @@ async fn retell(stage: &Stage, party: &Party, copy: &Path) -> Result<()> {
     let log = Log::open(LogConfig::new(copy, origin), signer, Arc::new(SystemClock))?;
     let entries = Entries::open(&original)?.collect::<Result<Vec<_>, _>>()?;
     let word = |payload: &Value, name: &str| payload.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let unwanted = entries.iter().rev().find(|entry| {
-        word(&entry.payload, "dataset") == UNWANTED && word(&entry.payload, "decision") == "permit"
-    });
+    let unwanted = entries
+        .iter()
+        .rev()
+        .find(|entry| word(&entry.payload, "dataset") == UNWANTED && word(&entry.payload, "decision") == "permit");
     let unwanted = word(&unwanted.context("there was no such exchange")?.payload, "exchange");
     for entry in entries.into_iter().filter(|entry| word(&entry.payload, "exchange") != unwanted) {
         log.append(log.seal(&Retold(entry.payload))?).await?;

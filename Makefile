@@ -8,7 +8,7 @@ heading = @printf '\n== %s\n' "$(1)"
 help:
 	@echo 'make test    install what the tests need, then run every check and test'
 	@echo 'make demo    three organisations exchange real data on loopback'
-	@echo 'make bench   what a decision costs beside OPA, and an exchange beside nginx where it is installed'
+	@echo 'make bench   what a decision, an exchange, an entry and a verification cost, beside OPA, nginx and the bare disk'
 	@echo 'make fmt     format the Rust sources'
 
 prepare:
@@ -36,6 +36,8 @@ demo:
 bench:
 	$(CARGO) bench --locked --bench decision
 	$(CARGO) bench --locked --bench exchange
+	$(CARGO) bench --locked --bench record
+	$(CARGO) bench --locked --bench verify
 
 fmt:
 	$(CARGO) fmt

@@ -38,6 +38,8 @@ pub(super) struct Feed<'a> {
     pub(super) private: bool,
     /// A run could not be read, so what follows is not known to be all.
     pub(super) broken: bool,
+    /// The write-ahead log was renewed meanwhile: entries beyond the checkpoint exist that are not read.
+    pub(super) renewed: bool,
     /// Bytes of the write-ahead log that were read.
     pub(super) wal_bytes: u64,
     /// Entries of the write-ahead log.
@@ -58,6 +60,7 @@ impl<'a> Feed<'a> {
             frame: None,
             private: false,
             broken: false,
+            renewed: false,
             wal_bytes: 0,
             wal_entries: 0,
             bundles: Findings::default(),
@@ -133,7 +136,7 @@ impl<'a> Feed<'a> {
         };
         match Frames::open(file) {
             // It was renewed since the checkpoint was read: all that it holds lies beyond, and so does what it left out.
-            Ok(frames) if frames.head().base > self.next && self.is_covered(frames.head().base) => {}
+            Ok(frames) if frames.head().base > self.next && self.is_covered(frames.head().base) => self.renewed = true,
             Ok(frames) => {
                 self.wal_bytes = frames.offset();
                 self.wal = Some(frames);

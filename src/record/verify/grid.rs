@@ -133,14 +133,15 @@ impl<'a> Grid<'a> {
     }
 
     /// No more leaves come: what is still in the listing must be explained by those that did.
-    pub(super) fn finish(&mut self) {
+    /// `unread` says that there are entries beyond the checkpoint that were not read: their tiles are not judged.
+    pub(super) fn finish(&mut self, unread: bool) {
         for (level, row) in std::mem::take(&mut self.rows).into_iter().enumerate() {
             self.close(level, &row, false);
         }
         let mut rest: Vec<_> = self.loose.drain().collect();
         rest.sort_unstable();
         for ((level, index), widths) in rest {
-            for width in widths {
+            for width in widths.into_iter().filter(|width| !(unread && end_of(level, index, *width) > self.size)) {
                 self.findings.add(None, format!("{} is not a tile of this tree", path_of(level, index, width)));
             }
         }
@@ -220,6 +221,13 @@ impl<'a> Grid<'a> {
             self.findings.add(None, format!("{path} does not hold the entries of the log"));
         }
     }
+}
+
+/// The entries that a file of the tree reaches to.
+fn end_of(level: u8, index: u64, width: u16) -> u64 {
+    let level = if level == ENTRIES { 0 } else { u32::from(level) };
+    let rows = index.saturating_mul(u64::from(FULL)).saturating_add(u64::from(width));
+    rows.saturating_mul(256_u64.saturating_pow(level))
 }
 
 fn path_of(level: u8, index: u64, width: u16) -> String {

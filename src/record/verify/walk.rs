@@ -256,7 +256,7 @@ pub(super) fn walk<'a>(
     }
     progress(size, size);
     books.meet();
-    books.grid.finish();
+    books.grid.finish(feed.renewed);
     conclude(feed, books, judge, options, report);
     Ok(())
 }

@@ -153,10 +153,9 @@ async fn zeros_behind_the_entries_are_none_and_anything_else_is_caught() {
     }
 }
 
-#[tokio::test]
-async fn a_log_in_use_verifies_and_reads_at_any_moment() {
-    let world = World::new();
-    let config = LogConfig { checkpoint_every: Duration::from_millis(1), ..world.config() };
+/// A log that is written in without a pause until it is closed, and what writes in it.
+fn busy(world: &World, rotate_after: u64) -> (Log, tokio::task::JoinHandle<()>) {
+    let config = LogConfig { checkpoint_every: Duration::from_millis(1), rotate_after, ..world.config() };
     let log = open(config, &world.signer).unwrap();
     let writing = log.clone();
     let writer = tokio::spawn(async move {
@@ -170,9 +169,15 @@ async fn a_log_in_use_verifies_and_reads_at_any_moment() {
             }
         }
     });
+    (log, writer)
+}
+
+#[tokio::test]
+async fn a_log_verifies_as_far_as_its_checkpoint_while_it_is_renewed() {
+    let world = World::new();
+    let (log, writer) = busy(&world, 1024 * 1024);
     let (directory, key, published) = (world.directory(), world.vkey(), log.published());
     let look = move || {
-        // What a checkpoint covers is there to be read. What lies beyond may be renewed with the write-ahead log meanwhile.
         let covered = published.borrow().size;
         let read = Entries::open(&directory).unwrap().map(Result::unwrap).count() as u64;
         let report = verify_directory(&directory, Some(&key), |_, _| {}).unwrap();
@@ -182,6 +187,27 @@ async fn a_log_in_use_verifies_and_reads_at_any_moment() {
         let (covered, read, report) = tokio::task::spawn_blocking(look.clone()).await.unwrap();
         assert!(read >= covered, "{read} of {covered} were read");
         assert!(report.verified && report.entries >= covered, "{covered} before: {}", report.render());
+    }
+    log.close().await.unwrap();
+    writer.await.unwrap();
+    let wal = std::fs::File::open(world.directory().join(WAL)).unwrap();
+    let base = crate::record::frame::Frames::open(wal).unwrap_or_else(|_| panic!("no log")).head().base;
+    assert!(base > 0, "the write-ahead log was never renewed");
+}
+
+#[tokio::test]
+async fn a_log_in_use_verifies_and_reads_at_any_moment() {
+    let world = World::new();
+    let (log, writer) = busy(&world, u64::MAX);
+    let (directory, key) = (world.directory(), world.vkey());
+    let look = move || {
+        let before = Entries::open(&directory).unwrap().map(Result::unwrap).count() as u64;
+        let report = verify_directory(&directory, Some(&key), |_, _| {}).unwrap();
+        (before, report)
+    };
+    for _ in 0..20 {
+        let (before, report) = tokio::task::spawn_blocking(look.clone()).await.unwrap();
+        assert!(report.verified && report.entries >= before, "{before} before: {}", report.render());
     }
     // A frame that is not finished is the writer's business while there is one, and a finding afterwards.
     let wal = world.directory().join(WAL);
